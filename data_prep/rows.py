@@ -1,0 +1,97 @@
+"""The one row shape of every questions file, and reading and writing it as parquet."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_prep.questions import Question
+from data_prep.steps import DataPrepError
+from search_r1.prompts import build_prompt, prompt_names
+
+Row = dict[str, Any]
+
+AGENT_NAME = "search_agent"
+ABILITY = "fact-retrieval"
+
+SCHEMA = pa.schema(
+    [
+        ("data_source", pa.string()),
+        ("prompt", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("ability", pa.string()),
+        (
+            "reward_model",
+            pa.struct(
+                [
+                    ("style", pa.string()),
+                    ("ground_truth", pa.struct([("target", pa.list_(pa.string()))])),
+                ]
+            ),
+        ),
+        (
+            "extra_info",
+            pa.struct(
+                [
+                    ("split", pa.string()),
+                    ("index", pa.int64()),
+                    ("question", pa.string()),
+                    ("prompt_name", pa.string()),
+                ]
+            ),
+        ),
+        ("agent_name", pa.string()),
+    ]
+)
+
+
+def check_prompt(name: str) -> None:
+    """Reject an unknown prompt before any work is done."""
+    if name not in prompt_names():
+        raise DataPrepError(f"unknown prompt {name!r}; choose one of: {', '.join(prompt_names())}.")
+
+
+def make_row(question: Question, data_source: str, split: str, index: int, prompt_name: str) -> Row:
+    """Make one row; ``index`` is its place in the file, from 0.
+
+    Raises:
+        ValueError: If the question is empty, has no gold answer, or the prompt is unknown.
+    """
+    if not question.gold_answers:
+        raise ValueError(f"question {question.id!r} has no gold answer; drop it first.")
+    return {
+        "data_source": data_source,
+        "prompt": build_prompt(prompt_name, question.text),
+        "ability": ABILITY,
+        "reward_model": {
+            "style": "rule",
+            "ground_truth": {"target": list(question.gold_answers)},
+        },
+        "extra_info": {
+            "split": split,
+            "index": index,
+            "question": question.text,
+            "prompt_name": prompt_name,
+        },
+        "agent_name": AGENT_NAME,
+    }
+
+
+def make_rows(items: Sequence[tuple[str, Question]], split: str, prompt_name: str) -> list[Row]:
+    """Make the rows of one file from (data source, question) pairs, in their order."""
+    return [
+        make_row(question, data_source, split, index, prompt_name)
+        for index, (data_source, question) in enumerate(items)
+    ]
+
+
+def write_rows(rows: Sequence[Row], path: Path) -> None:
+    """Write a parquet file with exactly ``SCHEMA``, whatever the rows hold."""
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), path)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read a questions file back."""
+    rows: list[Row] = pq.read_table(path).to_pylist()
+    return rows

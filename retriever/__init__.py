@@ -1,0 +1,1 @@
+"""Corpus to index to passage server. Usable alone: imports nothing of the trainer."""

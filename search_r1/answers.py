@@ -1,0 +1,81 @@
+"""Extract an answer and compare it with the gold answers.
+
+This is the only place that normalises text for scoring. Normalisation and metrics follow
+the open-domain QA protocol (SQuAD's, as used for NQ, TriviaQA and by Search-R1).
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+ANSWER_OPEN = "<answer>"
+ANSWER_CLOSE = "</answer>"
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_CLOSED_CLASS = frozenset({"yes", "no", "noanswer"})
+
+
+def find_answer(turn_text: str) -> tuple[str, int] | None:
+    """Find the first answer closed in one turn of the model's own text.
+
+    The last ``<answer>`` before the close counts, so a tag the model opened twice does not leak
+    into the answer.
+
+    Returns:
+        The stripped answer, possibly empty, and the index just past its closing tag; None when no
+        answer was both opened and closed.
+    """
+    search_from = 0
+    while (close := turn_text.find(ANSWER_CLOSE, search_from)) >= 0:
+        end = close + len(ANSWER_CLOSE)
+        start = turn_text.rfind(ANSWER_OPEN, search_from, close)
+        if start >= 0:
+            return turn_text[start + len(ANSWER_OPEN) : close].strip(), end
+        search_from = end
+    return None
+
+
+def normalize_answer(text: str) -> str:
+    """Lower-case, drop ASCII punctuation, drop articles, collapse white space, in this order."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(prediction: str | None, gold_answers: Sequence[str]) -> float:
+    """Score 1.0 when the normalised prediction equals a normalised gold answer, else 0.0."""
+    return _best(prediction, gold_answers, lambda guess, gold: float(guess == gold))
+
+
+def sub_exact_match(prediction: str | None, gold_answers: Sequence[str]) -> float:
+    """Score 1.0 when a normalised gold answer is part of the normalised prediction, else 0.0."""
+    return _best(prediction, gold_answers, lambda guess, gold: float(bool(gold) and gold in guess))
+
+
+def f1_score(prediction: str | None, gold_answers: Sequence[str]) -> float:
+    """Give the best token-overlap F1 over the gold answers; 0.0 on a yes/no/noanswer mismatch."""
+    return _best(prediction, gold_answers, _f1)
+
+
+def _best(
+    prediction: str | None, gold_answers: Sequence[str], score: Callable[[str, str], float]
+) -> float:
+    if isinstance(gold_answers, str):
+        raise TypeError(f"gold_answers is the string {gold_answers!r}; pass a list of strings.")
+    if prediction is None or not prediction.strip():  # a gold "A" normalises to nothing, too
+        return 0.0
+    guess = normalize_answer(prediction)
+    return max((score(guess, normalize_answer(gold)) for gold in gold_answers), default=0.0)
+
+
+def _f1(guess: str, gold: str) -> float:
+    if guess != gold and (guess in _CLOSED_CLASS or gold in _CLOSED_CLASS):
+        return 0.0
+    guess_tokens, gold_tokens = guess.split(), gold.split()
+    overlap = sum((Counter(guess_tokens) & Counter(gold_tokens)).values())
+    if overlap == 0:
+        return 0.0
+    precision, recall = overlap / len(guess_tokens), overlap / len(gold_tokens)
+    return 2 * precision * recall / (precision + recall)

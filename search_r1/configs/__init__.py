@@ -1,0 +1,1 @@
+"""Hydra presets: overlays on verl's own ``ppo_trainer`` config, each listing only what differs."""

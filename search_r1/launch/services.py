@@ -1,0 +1,165 @@
+"""Processes the launcher starts: each in its own group, with its own log, stopped with the run."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from search_r1.launch.errors import LaunchError
+from search_r1.launch.processes import die_with_parent
+
+HOST = "127.0.0.1"
+_TAIL_LINES = 15
+
+
+class Service:
+    """A child process in its own session, so that Ctrl-C reaches the launcher alone.
+
+    Args:
+        name: What the user reads in messages.
+        command: Program and arguments.
+        log: File for its stdout and stderr, appended to.
+        env: The whole environment.
+        cwd: Its current folder.
+        stop_signal: What :meth:`stop` sends first.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        env: Mapping[str, str],
+        cwd: Path,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._stop_signal = stop_signal
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._log_start = output.tell()
+            self._process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(env),
+                cwd=cwd,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process id, which is its group's and session's id too."""
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """Give the exit code, or None while it runs."""
+        return self._process.poll()
+
+    def output(self) -> str:
+        """Give what this process wrote to its log."""
+        with self.log.open("rb") as file:
+            file.seek(self._log_start)
+            return file.read().decode(errors="replace")
+
+    def tail(self) -> str:
+        """Give the last lines of the log, indented, for an error message."""
+        lines = self.output().strip().splitlines()[-_TAIL_LINES:]
+        return "\n".join(f"    {line[:300]}" for line in lines) or "    (it wrote nothing)"
+
+    def stop(self, grace_s: float = 5.0) -> None:
+        """End the whole group: its stop signal, then SIGKILL after a grace period."""
+        if self._process.poll() is None:
+            self._signal(self._stop_signal)
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:  # an impatient Ctrl-C must not leave it running
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+
+    def _signal(self, signal_number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal_number)
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def free_port() -> int:
+    """Give a port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_port_free(port: int) -> bool:
+    """Tell whether a server could listen on a port of the loopback interface."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def retriever_command(index: str, port: int) -> list[str]:
+    """Give the command that serves an index."""
+    server = [sys.executable, "-m", "retriever.server", "--index", index]
+    return [*server, "--host", HOST, "--port", str(port)]
+
+
+def is_ready(host: str, port: int, path: str = "/ready", timeout_s: float = 2.0) -> bool:
+    """Ask a server whether it takes requests."""
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def wait_ready(service: Service, port: int, timeout_s: float) -> None:
+    """Wait until a server answers ``/ready``.
+
+    Raises:
+        LaunchError: When it ends or does not answer in time, with the end of its log.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not is_ready(HOST, port):
+        if (code := service.poll()) is not None:
+            raise LaunchError(
+                f"the {service.name} ended with exit code {code} before it was ready. "
+                f"The end of {service.log}:\n{service.tail()}"
+            )
+        if time.monotonic() > deadline:
+            raise LaunchError(
+                f"the {service.name} was not ready after {timeout_s:.0f} s. "
+                f"The end of {service.log}:\n{service.tail()}"
+            )
+        time.sleep(0.2)

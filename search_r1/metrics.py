@@ -1,0 +1,82 @@
+"""Metrics of a batch of finished trajectories, the same in training, evaluation and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from search_r1.types import FinishReason, StopReason
+
+Record = dict[str, Any]  # one trajectory as Trajectory.to_json() gives it
+
+_INFRASTRUCTURE = frozenset(reason.value for reason in StopReason if reason.is_infrastructure)
+
+
+def trajectory_metrics(records: Sequence[Record]) -> dict[str, float]:
+    """Average what users watch while a model learns to search.
+
+    Trajectories that an infrastructure failure ended count only in ``retriever/failure_rate`` and
+    the stop reasons: they say nothing about the model.
+
+    Args:
+        records: Trajectories in their dumped shape; at least one.
+
+    Returns:
+        Flat metric names with units in them; rates are shares from 0 to 1, times are seconds.
+    """
+    if not records:
+        raise ValueError("trajectory_metrics got no trajectory; pass at least one.")
+    stops = [record["stop_reason"] for record in records]
+    metrics = {
+        f"search/stop/{reason.value}": _share(s == reason.value for s in stops)
+        for reason in StopReason
+    }
+    metrics["retriever/failure_rate"] = metrics[f"search/stop/{StopReason.RETRIEVER_FAILED.value}"]
+    calls = [turn["tool_s"] for record in records for turn in record["turns"] if turn["tool_s"] > 0]
+    if calls:
+        metrics["retriever/latency_mean_s"] = fmean(calls)
+        metrics["retriever/latency_max_s"] = max(calls)
+    sound = [record for record in records if record["stop_reason"] not in _INFRASTRUCTURE]
+    return metrics | (_behaviour(sound) if sound else {})
+
+
+def _behaviour(records: Sequence[Record]) -> dict[str, float]:
+    turns = [turn for record in records for turn in record["turns"]]
+    searches = [
+        sum(1 for turn in record["turns"] if turn["num_observation_ids"] and turn["call"])
+        for record in records
+    ]
+    observations = [turn for turn in turns if turn["call"] and turn["num_observation_ids"]]
+    sampled = [
+        -logprob
+        for record in records
+        for logprob, mask in zip(record["response_logprobs"], record["response_mask"], strict=True)
+        if mask
+    ]
+    metrics = {
+        "search/searches_per_trajectory": fmean(searches),
+        "search/no_search_rate": _share(count == 0 for count in searches),
+        "search/valid_turn_rate": _share(turn["well_formed"] for turn in turns),
+        "search/turns_per_trajectory": len(turns) / len(records),
+        "search/overrun_rate": _share(turn["overrun"] for turn in turns),
+        "search/turn_truncated_rate": _share(
+            turn["stop_reason"] == FinishReason.LENGTH.value for turn in turns
+        ),
+        "search/model_tokens": fmean(sum(record["response_mask"]) for record in records),
+        "search/observation_tokens": fmean(
+            len(record["response_mask"]) - sum(record["response_mask"]) for record in records
+        ),
+        "search/observation_truncated_rate": _share(
+            turn["observation_truncated"] for turn in observations
+        ),
+        "search/sampled_entropy_nats": fmean(sampled) if sampled else 0.0,
+    }
+    for part in records[0]["reward"]:
+        metrics[f"reward/{part}"] = fmean(record["reward"][part] for record in records)
+    return metrics
+
+
+def _share(flags: Any) -> float:
+    values = [bool(flag) for flag in flags]
+    return sum(values) / len(values) if values else 0.0

@@ -1,0 +1,56 @@
+"""A local vLLM engine as a policy of the loop, for evaluation, benchmarks and tests without a trainer."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from vllm import SamplingParams, TokensPrompt
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from search_r1.types import Generation, digest
+
+
+class LocalVllmPolicy:
+    """Continues token ids in this process's own vLLM engine; many trajectories may call it at once.
+
+    Args:
+        model: Model folder.
+        temperature: 0 is greedy.
+        engine_options: Passed to vLLM's ``AsyncEngineArgs`` (``max_model_len``, ``enforce_eager``, ...).
+        seed: Seeds each request in turn, so that a run can be repeated; None samples freely.
+    """
+
+    def __init__(
+        self, model: str, *, temperature: float = 1.0, seed: int | None = None, **engine_options: Any
+    ) -> None:
+        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, **engine_options))
+        self._temperature = temperature
+        self._seed = seed
+        self._request_ids = itertools.count()
+
+    async def generate(self, context_ids: list[int], *, max_tokens: int, stop: Sequence[str]) -> Generation:
+        """Sample one turn; the digest is of the ids the engine reports to have processed."""
+        number = next(self._request_ids)
+        params = SamplingParams(
+            max_tokens=max_tokens,
+            stop=list(stop),
+            temperature=self._temperature,
+            logprobs=0,
+            seed=None if self._seed is None else self._seed + number,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        prompt = TokensPrompt(prompt_token_ids=context_ids)
+        async for result in self._engine.generate(prompt, params, request_id=str(number)):
+            final = result
+        completion = final.outputs[0]
+        ids = list(completion.token_ids)
+        logprobs = [step[token].logprob for token, step in zip(ids, completion.logprobs or [], strict=True)]
+        return Generation(ids, logprobs, context_digest=digest(final.prompt_token_ids or []))
+
+    def close(self) -> None:
+        """Stop the engine and its processes."""
+        self._engine.shutdown()

@@ -1,0 +1,73 @@
+"""All text the model is prompted with.
+
+A prompt is a list of chat messages; raw style encodes their content as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Message = dict[str, str]
+
+_INSTRUCTION = (
+    "Answer the question. Think first, between <think> and </think>. When you lack knowledge, "
+    "search by writing <search>query</search>; what is found comes back between <information> and "
+    "</information>. You may search as often as you need. When you know the answer, write it "
+    "between <answer> and </answer>, short and without explanation."
+)
+
+_TWO_SHOT = """\
+Question: who wrote the novel Dracula?
+<search>Dracula novel author</search>
+<information>Doc 1(Title: Dracula) Dracula is an 1897 novel by Irish author Bram Stoker.</information>
+<answer>Bram Stoker</answer>
+
+Question: which river flows through Paris?
+<search>river through Paris</search>
+<information>Doc 1(Title: Seine) The Seine is a French river that flows through Paris.</information>
+<answer>Seine</answer>
+
+Question: {question}
+"""  # noqa: E501  a line of the prompt is a line
+
+
+def _search_r1(question: str) -> list[Message]:
+    return [{"role": "user", "content": f"{_INSTRUCTION}\nQuestion: {question}\n"}]
+
+
+def _two_shot(question: str) -> list[Message]:
+    return [{"role": "user", "content": _TWO_SHOT.format(question=question)}]
+
+
+_PROMPTS: dict[str, Callable[[str], list[Message]]] = {
+    "search_r1": _search_r1,
+    "two_shot": _two_shot,
+}
+
+
+def prompt_names() -> list[str]:
+    """List the prompts :func:`build_prompt` knows, sorted."""
+    return sorted(_PROMPTS)
+
+
+def build_prompt(name: str, question: str) -> list[Message]:
+    """Put a question into a prompt.
+
+    Args:
+        name: ``search_r1`` (instructions only, for models that follow them) or ``two_shot`` (two
+            worked examples and nothing else, for small models, which copy a pattern better than
+            they follow an instruction).
+        question: The question; white space is collapsed, and a missing question mark is added.
+
+    Returns:
+        Chat messages, a single user message for both prompts.
+
+    Raises:
+        ValueError: On an unknown name or an empty question.
+    """
+    if name not in _PROMPTS:
+        raise ValueError(f"unknown prompt {name!r}; known are {', '.join(prompt_names())}.")
+    question = " ".join(question.split())
+    if not question:
+        raise ValueError("the question is empty; drop the row or fix its source.")
+    return _PROMPTS[name](question if question.endswith(("?", ".", "!")) else f"{question}?")

@@ -1,0 +1,43 @@
+"""Score a finished trajectory: pure functions of what the model wrote, never of what it read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from search_r1.rewards.format import format_score
+from search_r1.rewards.outcome import outcome_scores
+from search_r1.types import Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class RewardConfig:
+    """Weights of the reward's parts; the total is their weighted sum."""
+
+    em: float = 1.0
+    """Weight of exact match."""
+    f1: float = 0.0
+    """Weight of token F1; set it, and ``em`` to 0, to train on partial credit."""
+    format: float = 0.0
+    """Weight of a closed answer with only valid turns before it."""
+
+    def __post_init__(self) -> None:
+        for name in ("em", "f1", "format"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"reward weight {name} is {getattr(self, name)}; it must not be negative."
+                )
+        if self.em == self.f1 == self.format == 0:
+            raise ValueError(
+                "every reward weight is 0, so nothing could be learned; set em, f1 or format."
+            )
+
+
+def score(trajectory: Trajectory, config: RewardConfig) -> dict[str, float]:
+    """Give the reward and its parts.
+
+    Returns:
+        ``total`` (what is trained on) and ``em``, ``sub_em``, ``f1``, ``format``, each from 0 to 1.
+    """
+    parts = {**outcome_scores(trajectory), "format": format_score(trajectory)}
+    total = config.em * parts["em"] + config.f1 * parts["f1"] + config.format * parts["format"]
+    return {"total": total, **parts}

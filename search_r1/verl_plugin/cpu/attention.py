@@ -1,0 +1,59 @@
+"""Attention over packed sequences on a CPU: each sequence by itself, no padding, no block-diagonal mask.
+
+verl's padding-free path (``use_remove_padding``) concatenates the sequences of a micro-batch and lets FlashAttention
+tell them apart by their position ids. This does the same with PyTorch's own kernel, through the attention registry of
+transformers; ``attn_implementation`` chooses it by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+
+NAME = "search_r1_packed"
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,  # (B, H, T, D)
+    key: torch.Tensor,  # (B, H_kv, T, D)
+    value: torch.Tensor,  # (B, H_kv, T, D)
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    position_ids: torch.Tensor | None = None,  # (B, T); restarts at 0 with every packed sequence
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend causally within each sequence of a packed row; sequences begin where position ids restart.
+
+    Returns:
+        The output, shape (B, T, H, D), and None in place of attention weights.
+
+    Raises:
+        ValueError: Without position ids, or with more than one row, which only padded batches have.
+    """
+    if position_ids is None or query.shape[0] != 1:
+        raise ValueError(
+            f"packed attention got {query.shape[0]} rows and position_ids={position_ids is not None}; it serves "
+            "padding-free training only. Set actor_rollout_ref.model.use_remove_padding=True."
+        )
+    starts = (position_ids[0] == 0).nonzero().flatten().tolist()
+    bounds = [*starts, query.shape[2]]
+    lengths = [end - start for start, end in zip(bounds, bounds[1:], strict=False)]
+    outputs = [
+        torch.nn.functional.scaled_dot_product_attention(
+            q, k, v, dropout_p=dropout, is_causal=True, scale=scaling, enable_gqa=key.shape[1] != query.shape[1]
+        )
+        for q, k, v in zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
+    ]
+    return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def _no_mask(*_: Any, **__: Any) -> None:
+    """Make no mask: :func:`packed_attention` is causal by itself."""
+
+
+AttentionInterface.register(NAME, packed_attention)
+AttentionMaskInterface.register(NAME, _no_mask)

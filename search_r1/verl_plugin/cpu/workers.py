@@ -1,0 +1,58 @@
+"""verl's workers on a CPU: the gloo process group, the FSDP2 engines, and every core for the trainer."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any
+
+import torch
+from torch.distributed.fsdp import CPUOffloadPolicy
+from verl.workers import engine_workers
+from verl.workers.engine.base import EngineRegistry
+from verl.workers.engine.fsdp import transformer_impl
+
+import search_r1.verl_plugin.cpu.attention  # noqa: F401  registers the attention function on import
+
+
+def _unpinned_offload_policy(pin_memory: bool = True) -> CPUOffloadPolicy:
+    """Make verl's offload policy for forward-only (reference) models without pinned memory, which needs a device."""
+    return CPUOffloadPolicy(pin_memory=False)
+
+
+# verl names the backend "cpu:gloo,<device>:<backend>", which torch refuses when the device is the CPU too.
+engine_workers.initialize_global_process_group_ray = functools.partial(
+    engine_workers.initialize_global_process_group_ray, backend="cpu:gloo"
+)
+transformer_impl.CPUOffloadPolicy = _unpinned_offload_policy
+
+
+@EngineRegistry.register(model_type="language_model", backend="fsdp2", device="cpu")
+class CPUFSDPEngineWithLMHead(transformer_impl.FSDPEngineWithLMHead):
+    """verl's FSDP2 engine; FSDP1 cannot hold parameters on a CPU."""
+
+
+@EngineRegistry.register(model_type="value_model", backend="fsdp2", device="cpu")
+class CPUFSDPEngineWithValueHead(transformer_impl.FSDPEngineWithValueHead):
+    """verl's FSDP2 critic engine."""
+
+
+def use_every_core() -> None:
+    """Undo the single OpenMP thread Ray leaves an actor with; ``SEARCH_R1_CPU_THREADS`` overrides the count."""
+    torch.set_num_threads(int(os.environ.get("SEARCH_R1_CPU_THREADS", 0)) or len(os.sched_getaffinity(0)))
+
+
+class CPUActorRolloutRefWorker(engine_workers.ActorRolloutRefWorker):
+    """Actor, rollout and reference in one process, on every core."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        use_every_core()
+        super().__init__(*args, **kwargs)
+
+
+class CPUTrainingWorker(engine_workers.TrainingWorker):
+    """The critic, on every core."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        use_every_core()
+        super().__init__(*args, **kwargs)

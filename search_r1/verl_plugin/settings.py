@@ -1,0 +1,69 @@
+"""Our section of the training config: ``search_r1:`` in every preset, checked when a process reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from search_r1.loop import LoopConfig
+from search_r1.rewards import RewardConfig
+from search_r1.search_client import SearchClientConfig
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieverSettings:
+    """The retrieval server, and whether the launcher starts it."""
+
+    client: SearchClientConfig = field(default_factory=SearchClientConfig)
+    """How the rollout calls it."""
+    index: str | None = None
+    """Index directory of the server the launcher starts; null when a server is running already."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """What the rollout, the reward and the launcher need beside verl's own config."""
+
+    prompt_style: str = "raw"
+    """``raw`` encodes the prompt's text as it is; ``chat`` puts its messages through the model's chat template."""
+    parser: str = "search_tags"
+    """Name of the tool parser."""
+    parser_options: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the tool parser."""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """Limits of a trajectory."""
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    """Weights of the reward's parts."""
+    retriever: RetrieverSettings = field(default_factory=RetrieverSettings)
+    """The retrieval server."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Environment variables of the training processes."""
+    run_dir: str | None = None
+    """Where metrics and trajectories go; set by the launcher."""
+
+    def __post_init__(self) -> None:
+        if self.prompt_style not in ("raw", "chat"):
+            raise ValueError(f"search_r1.prompt_style is {self.prompt_style!r}; it must be 'raw' or 'chat'.")
+
+
+def read_settings(config: DictConfig) -> SearchSettings:
+    """Read and check the ``search_r1`` section of a composed training config.
+
+    Raises:
+        ValueError: On an unknown key or a value out of range; the message names it.
+    """
+    section: dict[str, Any] = OmegaConf.to_container(config.search_r1, resolve=True)  # type: ignore[assignment]
+    retriever = dict(section.pop("retriever", None) or {})
+    try:
+        return SearchSettings(
+            loop=LoopConfig(**(section.pop("loop", None) or {})),
+            reward=RewardConfig(**(section.pop("reward", None) or {})),
+            retriever=RetrieverSettings(
+                client=SearchClientConfig(**(retriever.pop("client", None) or {})), **retriever
+            ),
+            **section,
+        )
+    except TypeError as error:
+        raise ValueError(f"unknown key in the search_r1 section of the config: {error}.") from error

@@ -1,0 +1,175 @@
+"""verl's trainers, with the trajectories of every batch recorded: dumped as JSON lines and averaged into metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import ray
+import torch
+import transfer_queue as tq
+from omegaconf import DictConfig, OmegaConf
+from verl.trainer.ppo import core_algos
+from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY, PPOTrainer
+from verl.utils import tracking
+
+from search_r1.metrics import Record, trajectory_metrics
+
+
+class RecordingBuffer:
+    """A replay buffer that shows each sampled batch to a listener before handing it on."""
+
+    def __init__(self, buffer: Any, on_sample: Any) -> None:
+        self._buffer = buffer
+        self._on_sample = on_sample
+
+    def sample(self, **kwargs: Any) -> Any:
+        """Sample as the buffer does."""
+        batch, metrics = self._buffer.sample(**kwargs)
+        self._on_sample(batch)
+        return batch, metrics
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._buffer, name)
+
+
+class TrajectoryRecorder(PPOTrainer):
+    """Mixed into each of verl's trainers; adds records and metrics, changes nothing of the algorithm."""
+
+    def __init__(self, config: DictConfig) -> None:
+        super().__init__(config)
+        self.replay_buffer = RecordingBuffer(self.replay_buffer, self._record)
+        self._run_dir = Path(config.search_r1.run_dir)
+        self._records: list[Record] = []
+
+    def _init_resource_pool_mgr(self) -> None:
+        super()._init_resource_pool_mgr()
+        if self.config.trainer.device == "cpu":
+            self.role_worker_mapping = {
+                role: _on_cpu(worker_class) for role, worker_class in self.role_worker_mapping.items()
+            }
+
+    def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
+        """Forget the last step's trajectories, then train one step."""
+        self._records = []
+        return super().step(metrics, timing_raw)
+
+    def _record(self, batch: Any) -> None:
+        """Read a batch's trajectories while verl still keeps them, and write them to the run's folder."""
+        fields = tq.kv_batch_get(
+            keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields", "rm_scores"]
+        )
+        totals = [row.sum().item() for row in fields["rm_scores"].unbind()]
+        records = [extra["trajectory"] for extra in fields["extra_fields"]]
+        for record, total in zip(records, totals, strict=True):
+            record["reward"]["total"] = total  # the user's own reward function may have set it
+        records.sort(key=lambda record: record["uid"])
+        is_validation = batch.partition_id == "val"
+        folder = self._run_dir / ("eval" if is_validation else "trajectories")
+        _append_lines(folder / f"step_{self.global_steps:06d}.jsonl", records)
+        if not is_validation:
+            self._records += records
+
+    def _compute_metrics(self, batch: Any, metrics: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        super()._compute_metrics(batch, metrics, *args, **kwargs)
+        if self._records:
+            metrics.update(trajectory_metrics(self._records))
+
+
+class AppendingFileLogger:
+    """verl's ``file`` logger, which truncates; a resumed run must keep the lines it has."""
+
+    def __init__(self, project_name: str, experiment_name: str) -> None:
+        self._path = Path(os.environ["VERL_FILE_LOGGER_PATH"])
+
+    def log(self, data: dict[str, Any], step: int) -> None:
+        """Append one line: the step, then every metric."""
+        line = orjson.dumps({"step": step, **data}, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+        with self._path.open("ab") as file:
+            file.write(line)
+
+    def finish(self) -> None:
+        """Nothing is held open."""
+
+
+@core_algos.register_adv_est("grpo_masked")
+def grpo_masked_advantage(
+    token_level_rewards: torch.Tensor,  # (B, T)
+    response_mask: torch.Tensor,  # (B, T)
+    index: np.ndarray,  # (B,) group of each trajectory
+    config: Any = None,
+    **_: Any,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """verl's GRPO advantage, with trajectories that are masked out kept from their group's mean and deviation.
+
+    A trajectory that an infrastructure failure ended has reward 0 and an all-zero mask. It learns nothing, and under
+    plain GRPO its 0 would still make its siblings look better than they were.
+    """
+    own_group = [uid if mask.any() else f"masked_{row}" for row, (uid, mask) in enumerate(zip(index, response_mask))]
+    return core_algos.compute_grpo_outcome_advantage(
+        token_level_rewards,
+        response_mask,
+        np.array(own_group, dtype=object),
+        norm_adv_by_std_in_grpo=config.get("norm_adv_by_std_in_grpo", True),
+    )
+
+
+class SearchTaskRunner:
+    """Runs the training on the cluster's head; verl's runner with our trainer in verl's place."""
+
+    def run(self, config: DictConfig) -> None:
+        """Train until the last step."""
+        from verl.trainer.ppo.v1 import AgentLoopManagerTQ  # noqa: PLC0415  imports vllm
+
+        tracking.FileLogger = AppendingFileLogger
+        trainer_class = recording_trainer(config.trainer.v1.trainer_mode)
+        config.transfer_queue.enable = True
+        OmegaConf.resolve(config)
+        tq.init(config.transfer_queue)
+        trainer = None
+        succeeded = False
+        try:
+            trainer = trainer_class(config=config)
+            trainer.init()
+            rollout = AgentLoopManagerTQ.create(
+                config=config,
+                llm_client=trainer.get_llm_client(),
+                teacher_client=trainer.get_teacher_client(),
+                reward_loop_worker_handles=trainer.get_reward_handles(),
+            )
+            trainer.fit(rollout)
+            succeeded = True
+        finally:
+            logger = getattr(trainer, "logger", None)
+            if logger is not None:
+                logger.finish(exit_code=0 if succeeded else 1)
+            tq.close()
+
+
+def recording_trainer(mode: str) -> type[PPOTrainer]:
+    """Give verl's trainer of a mode (``sync``, ``colocate_async``, ``separate_async``) with the recorder mixed in."""
+    if mode not in TRAINER_REGISTRY:
+        raise ValueError(f"trainer.v1.trainer_mode is {mode!r}; it must be one of {sorted(TRAINER_REGISTRY)}.")
+    return type(f"Recording{TRAINER_REGISTRY[mode].__name__}", (TrajectoryRecorder, TRAINER_REGISTRY[mode]), {})
+
+
+def _on_cpu(remote_class: Any) -> Any:
+    """Swap one of verl's worker classes for its CPU version."""
+    from search_r1.verl_plugin.cpu import workers  # noqa: PLC0415  CPU only
+
+    versions = {
+        workers.engine_workers.ActorRolloutRefWorker: workers.CPUActorRolloutRefWorker,
+        workers.engine_workers.TrainingWorker: workers.CPUTrainingWorker,
+    }
+    return ray.remote(versions[remote_class.__ray_actor_class__])
+
+
+def _append_lines(path: Path, records: Sequence[Record]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)

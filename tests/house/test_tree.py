@@ -1,0 +1,144 @@
+"""What holds for the repository as a whole: imports, paths, README, project metadata."""
+
+import ast
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("torch", "transformers", "verl", "vllm", "ray")
+TEXT_SUFFIXES = {
+    ".py",
+    ".sh",
+    ".md",
+    ".toml",
+    ".yaml",
+    ".yml",
+    ".lock",
+    ".json",
+    ".svg",
+    ".cfg",
+    "",
+}
+HOME_PATH = re.compile(r"/(?:root|Users|home/[a-z]\w*|work)/\w")
+
+
+def committed_files() -> list[Path]:
+    command = ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "-z"]
+    result = subprocess.run(command, capture_output=True, check=False)
+    if result.returncode != 0:
+        pytest.skip("not a git checkout")
+    paths = [ROOT / name for name in result.stdout.decode().split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys\nprint(*sys.modules)"
+    output = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in output.stdout.split()}
+
+
+@pytest.mark.parametrize("module", ["search_r1.loop", "search_r1.answers", "search_r1.types"])
+def test_the_core_pulls_no_engine(module: str) -> None:
+    assert loaded_by(f"import {module}") & set(HEAVY) == set()
+
+
+def imported_roots(path: Path) -> set[str]:
+    roots = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            roots |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            roots.add(node.module.partition(".")[0])
+    return roots
+
+
+def importers(folder: str, wanted: str) -> list[str]:
+    paths = (ROOT / folder).rglob("*.py")
+    return sorted(str(p.relative_to(ROOT)) for p in paths if wanted in imported_roots(p))
+
+
+def test_only_the_plugin_imports_verl() -> None:
+    found = [
+        p
+        for folder in ("search_r1", "retriever", "data_prep", "eval")
+        for p in importers(folder, "verl")
+    ]
+    assert [p for p in found if not p.startswith("search_r1/verl_plugin/")] == []
+
+
+def test_retriever_and_search_r1_meet_over_http_only() -> None:
+    assert importers("retriever", "search_r1") == []
+    assert importers("search_r1", "retriever") == []
+
+
+def test_no_file_names_a_path_of_somebodys_machine() -> None:
+    found = []
+    for path in committed_files():
+        if path.suffix in TEXT_SUFFIXES and path != Path(__file__).resolve():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            found += [f"{path.relative_to(ROOT)}: {m[0]}" for m in HOME_PATH.finditer(text)]
+    assert found == []
+
+
+def readme() -> str:
+    return (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_make_targets_in_the_docs_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    pages = [ROOT / name for name in ("README.md", "AGENTS.md", "CONTRIBUTING.md")]
+    for page in [*pages, *(ROOT / "docs").glob("*.md")]:
+        spans = re.findall(r"`+[^`]*`+", page.read_text(encoding="utf-8"))
+        for words in re.findall(r"\bmake ([a-z-]+(?: [a-z-]+)*)", "\n".join(spans)):
+            assert set(words.split()) <= targets, f"{page.name}: make {words}"
+
+
+def test_every_makefile_target_is_listed_by_help() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    assert phony is not None
+    output = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(re.findall(r"^  make (\S+)", output.stdout, re.MULTILINE)) == set(phony[1].split())
+
+
+def test_modules_and_scripts_named_in_the_readme_exist() -> None:
+    for module in re.findall(r"python -m ([a-z_0-9.]+)", readme()):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+    for script in set(re.findall(r"(?:\./|\b)((?:scripts/)?[a-z_]+\.sh)\b", readme())):
+        assert os.access(ROOT / script, os.X_OK), f"{script} is missing or cannot be run"
+
+
+def test_links_in_the_docs_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_installed_project_offers_its_commands_and_its_verl_plugin() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    points = importlib.metadata.distribution("search-r1").entry_points
+    plugins = {p.name: p.value for p in points if p.group == "verl.plugins"}
+    assert plugins == {"search_r1": "search_r1.verl_plugin"}
+    scripts = {p.name: p.value for p in points if p.group == "console_scripts"}
+    assert scripts == project["scripts"]
+    for point in points:
+        module = ROOT / point.value.partition(":")[0].replace(".", "/")
+        assert module.with_suffix(".py").exists() or (module / "__init__.py").exists(), point.value
+
+
+def test_presets_are_shipped_with_the_package() -> None:
+    names = {path.stem for path in (ROOT / "search_r1" / "configs").rglob("*.yaml")}
+    wanted = {"quickstart", "grpo_3b_8gpu", "ppo_7b_8gpu", "grpo_lora_1gpu", "multinode"}
+    assert wanted - names == set()

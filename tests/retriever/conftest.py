@@ -1,0 +1,145 @@
+"""Small real corpora, a real encoder with random weights, and a real server on a free port."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+import uvicorn
+
+from retriever.build import build_index
+from retriever.kinds import open_retriever
+from retriever.options import BuildOptions
+from retriever.server import make_app
+
+
+def _write_corpus(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def _write_encoder(folder, seed):
+    """Save a two-layer BERT with random weights as a sentence-transformers folder."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder.mkdir(parents=True)
+    letters = [*"abcdefghijklmnopqrstuvwxyz0123456789.,:\"'()-"]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
+    vocabulary += [f"##{letter}" for letter in letters]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        initializer_range=0.5,
+    )
+    torch.manual_seed(seed)
+    BertModel(config).save_pretrained(folder / "bert")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "bert")
+    transformer = Transformer(str(folder / "bert"), max_seq_length=64)
+    model = SentenceTransformer(modules=[transformer, Pooling(32, "mean")], device="cpu")
+    model.save(str(folder / "model"), create_model_card=False)
+    return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def corpus_file(tmp_path_factory, tiny_passages):
+    return _write_corpus(tmp_path_factory.mktemp("corpus") / "tiny.jsonl", tiny_passages)
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory):
+    return _write_encoder(tmp_path_factory.mktemp("encoder") / "tiny-bert", seed=1)
+
+
+@pytest.fixture(scope="session")
+def bm25_index(tmp_path_factory, corpus_file):
+    folder = tmp_path_factory.mktemp("index") / "bm25"
+    build_index(corpus_file, folder, "bm25")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def flat_index(tmp_path_factory, corpus_file, encoder_folder):
+    folder = tmp_path_factory.mktemp("index") / "flat"
+    build_index(corpus_file, folder, "flat", BuildOptions(encoder=encoder_folder, batch_size=5))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bm25(bm25_index):
+    with contextlib.closing(open_retriever(bm25_index)) as retriever:
+        yield retriever
+
+
+@contextlib.contextmanager
+def _serving(retriever, limits=None):
+    """Serve in a thread over real HTTP; gives a client bound to the server's address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(make_app(retriever, limits), log_level="critical")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            _wait_until(lambda: server.started)
+            with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def server(bm25):
+    with _serving(bm25) as client:
+        yield client
+
+
+def _wait_until(is_true, timeout_s=20.0):
+    ends = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < ends, "waited too long"
+        time.sleep(0.005)
+
+
+def _start(module, *arguments):
+    """Start a command of the package as a user would."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _run(module, *arguments):
+    """Run a command to its end; gives exit status and stderr."""
+    process = _start(module, *arguments)
+    _, stderr = process.communicate(timeout=60)
+    return process.returncode, stderr
+
+
+def _shared(function):
+    return pytest.fixture(scope="session", name=function.__name__[1:])(lambda: function)
+
+
+# Helpers come as fixtures, because test folders are no packages to import from.
+write_corpus = _shared(_write_corpus)
+write_encoder = _shared(_write_encoder)
+serving = _shared(_serving)
+wait_until = _shared(_wait_until)
+start = _shared(_start)
+run = _shared(_run)

@@ -1,0 +1,27 @@
+"""Runs the launcher with a fake trainer: ``drive_run.py INDEX RUN_DIR``."""
+
+import sys
+from pathlib import Path
+
+from search_r1.launch import cli, preflight, run
+
+index, run_dir = sys.argv[1:]
+config = {
+    "trainer": {"device": "cpu", "total_training_steps": 2},
+    "data": {"train_batch_size": 6, "train_files": "", "val_files": ""},
+    "actor_rollout_ref": {"model": {"path": "hub/model"}, "rollout": {"n": 6}},
+    "search_r1": {"retriever": {"client": {}, "index": index}, "env": {"A_VARIABLE": "1"}},
+    "ray_kwargs": {"ray_init": {"address": "local"}},
+}
+plan = {
+    "preset": "quickstart",
+    "overrides": [],
+    "run_dir": run_dir,
+    "resumed_step": None,
+    "config": config,
+}
+run.request_plan = lambda preset, overrides: plan
+run._TRAINER = (str(Path(__file__).with_name("fake_trainer.py")),)
+preflight.require_ready = lambda config: None
+run._EXIT_GRACE_S = 0.5
+sys.exit(cli.main(["quickstart"]))

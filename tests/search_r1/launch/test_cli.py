@@ -1,0 +1,70 @@
+"""train.sh as a user runs it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def train(*arguments: str, cwd: Path, **env: str) -> "subprocess.CompletedProcess[str]":
+    environment = dict(os.environ) | {"SEARCH_R1_SKIP_SETUP": "1", "SEARCH_R1_RUNS": str(cwd)} | env
+    return subprocess.run(
+        [str(ROOT / "train.sh"), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        check=False,
+    )
+
+
+def test_list_shows_every_preset_from_any_folder(tmp_path: Path) -> None:
+    result = train("--list", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    names = [line.split()[0] for line in result.stdout.splitlines()]
+    assert names[0] == "quickstart"
+    assert {"grpo_3b_8gpu", "ppo_7b_8gpu", "grpo_lora_1gpu", "multinode"} < set(names)
+
+
+def test_help_tells_the_commands(tmp_path: Path) -> None:
+    result = train("--help", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "./train.sh quickstart trainer.resume_mode=auto" in result.stdout
+
+
+def test_an_unknown_preset_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    result = train("grpo_3b", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: unknown preset 'grpo_3b'; there are: quickstart, ")
+    assert "Did you mean grpo_3b_8gpu?" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+
+def test_an_unknown_override_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    result = train("trainer.total_step=3", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "error: unknown override 'trainer.total_step'. Did you mean" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_option_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    result = train("--dryrun", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == "error: unrecognized arguments: --dryrun; see ./train.sh --help\n"
+
+
+@pytest.mark.slow  # imports verl: eight seconds
+def test_dry_run_prints_the_checked_config_and_starts_nothing(tmp_path: Path) -> None:
+    result = train("quickstart", "--dry-run", "trainer.total_training_steps=3", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    config = yaml.safe_load(result.stdout)
+    assert config["trainer"]["total_training_steps"] == 3
+    assert config["trainer"]["default_local_dir"].startswith(str(tmp_path / "quickstart"))
+    assert "the config passes our checks and verl's. Nothing was started." in result.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,148 @@
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search_r1.launch import preflight
+from search_r1.launch.errors import LaunchError
+from search_r1.launch.services import HOST
+
+GIB = 2**30
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A config whose files exist, on the CPU."""
+    monkeypatch.setenv("SEARCH_R1_ARTIFACTS", str(tmp_path))
+    monkeypatch.setenv("SEARCH_R1_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(preflight, "available_memory_bytes", lambda: 64 * GIB)
+    for name in ("model", "index"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"x" * 1000)
+    for name in ("train.parquet", "test.parquet"):
+        (tmp_path / name).touch()
+    return {
+        "trainer": {"device": "cpu", "save_freq": 5, "max_actor_ckpt_to_keep": 1},
+        "data": {
+            "train_files": str(tmp_path / "train.parquet"),
+            "val_files": [str(tmp_path / "test.parquet")],
+        },
+        "actor_rollout_ref": {
+            "model": {"path": str(tmp_path / "model")},
+            "actor": {"ppo_max_token_len_per_gpu": 1536},
+            "rollout": {"checkpoint_engine": {"update_weights_bucket_megabytes": 1}},
+        },
+        "search_r1": {"retriever": {"client": {}, "index": str(tmp_path / "index")}},
+        "ray_kwargs": {"ray_init": {"address": "local"}},
+    }
+
+
+def only_problem(config: dict[str, Any]) -> str:
+    (problem,) = preflight.problems(config)
+    assert "\n" not in problem
+    return problem
+
+
+def test_a_machine_with_everything_has_no_problems(config: dict[str, Any]) -> None:
+    assert preflight.problems(config) == []
+    preflight.require_ready(config)
+
+
+def test_every_missing_file_is_named_with_what_makes_it(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    config["data"]["train_files"] = [
+        str(tmp_path / "questions/nq/train.parquet"),
+        str(tmp_path / "questions/hotpotqa/train.parquet"),
+        "/somewhere/mine.parquet",
+    ]
+    problems = preflight.problems(config)
+    assert len(problems) == 3
+    assert problems[0].endswith("make it with: python -m data_prep.nq")
+    assert problems[1].endswith("make it with: python -m data_prep.hotpotqa")
+    assert problems[2].endswith("correct the path, or set data.train_files=PATH")
+    with pytest.raises(LaunchError, match=r"data_prep\.hotpotqa"):
+        preflight.require_ready(config)
+
+
+def test_a_model_on_a_hub_is_not_looked_for_on_disk(config: dict[str, Any]) -> None:
+    config["actor_rollout_ref"]["model"]["path"] = "Qwen/Qwen2.5-3B"
+    assert preflight.problems(config) == []
+
+
+def test_quickstart_files_are_recognised(config: dict[str, Any], tmp_path: Path) -> None:
+    assert not preflight.uses_quickstart(config)
+    config["data"]["train_files"] = str(tmp_path / "questions/quickstart/train.parquet")
+    assert preflight.uses_quickstart(config)
+
+
+def test_too_little_memory_is_told(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "available_memory_bytes", lambda: 2 * GIB)
+    assert only_problem(config).startswith("2.0 GiB of memory are free and this run takes about ")
+
+
+def test_a_larger_model_needs_more_memory(config: dict[str, Any], tmp_path: Path) -> None:
+    small = preflight.memory_need_gb(config)
+    with (tmp_path / "model" / "model.safetensors").open("r+b") as file:
+        file.truncate(GIB)  # sparse: takes no disk
+    large = preflight.memory_need_gb(config)
+    assert small is not None
+    assert large is not None
+    assert large == pytest.approx(small + 10, abs=0.01)
+
+
+def test_too_little_disk_is_told(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "disk_need_gb", lambda _: 10**6)
+    assert "trainer.save_freq=-1" in only_problem(config)
+
+
+def test_a_taken_port_is_told(config: dict[str, Any]) -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        config["search_r1"]["retriever"]["client"]["url"] = f"http://{HOST}:{port}"
+        assert only_problem(config).startswith(f"port {port} is taken; ")
+    assert preflight.problems(config) == []
+
+
+def test_a_retriever_that_does_not_answer_is_told(config: dict[str, Any]) -> None:
+    config["search_r1"]["retriever"] = {"client": {"url": f"http://{HOST}:9"}, "index": None}
+    assert only_problem(config).startswith(f"no retrieval server answers at http://{HOST}:9; ")
+
+
+def test_another_python_is_told(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.sys, "version_info", (3, 14, 0))
+    assert only_problem(config).startswith("this is Python 3.14; the pinned packages need 3.11")
+
+
+def test_missing_gpus_are_told(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(preflight, "_is_installed", lambda package: False)
+    config["trainer"] |= {"device": "cuda", "n_gpus_per_node": 8}
+    assert "2 NVIDIA GPU(s) to offer and the preset asks for 8" in only_problem(config)
+    config["ray_kwargs"]["ray_init"]["address"] = "auto"  # a cluster has its own
+    assert preflight.problems(config) == []
+
+
+def test_gpus_hidden_from_this_process_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert preflight.count_gpus() == 0
+
+
+def test_a_container_limit_counts_as_free_memory(tmp_path: Path) -> None:
+    for name, text in (
+        ("memory.max", str(10 * GIB)),
+        ("memory.current", str(6 * GIB)),
+        ("memory.stat", f"inactive_file {GIB}\nactive_file {GIB}\n"),
+    ):
+        (tmp_path / name).write_text(text)
+    limit, used = str(tmp_path / "memory.max"), str(tmp_path / "memory.current")
+    assert preflight._cgroup_left(limit, used) == 6 * GIB
+    (tmp_path / "memory.max").write_text("max")
+    assert preflight._cgroup_left(limit, used) is None
+    assert preflight.available_memory_bytes() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf(
+        "SC_PHYS_PAGES"
+    )

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+
+from search_r1.launch import runs
+from search_r1.launch.errors import LaunchError
+
+
+def checkpoint(run_dir: Path, step: int) -> Path:
+    (run_dir / "checkpoints").mkdir(parents=True)
+    (run_dir / "checkpoints" / "latest_checkpointed_iteration.txt").write_text(str(step))
+    return run_dir
+
+
+def test_the_newest_unfinished_run_with_a_checkpoint_is_continued(tmp_path: Path) -> None:
+    folder = tmp_path / "quickstart"
+    checkpoint(folder / "2026-01-01_00-00-00", 5)
+    wanted = checkpoint(folder / "2026-01-02_00-00-00", 10)
+    finished = checkpoint(folder / "2026-01-03_00-00-00", 10)
+    (finished / "summary.json").write_text("{}")
+    (folder / "2026-01-04_00-00-00").mkdir()  # died before its first checkpoint
+    assert runs.find_unfinished(tmp_path, "quickstart") == wanted
+    assert runs.last_checkpoint(wanted) == 10
+    assert runs.find_unfinished(tmp_path, "grpo_3b_8gpu") is None
+
+
+def test_a_run_somebody_works_on_is_left_alone(tmp_path: Path) -> None:
+    run_dir = checkpoint(tmp_path / "quickstart" / "2026-01-01_00-00-00", 5)
+    with runs.occupy(run_dir):
+        assert runs.find_unfinished(tmp_path, "quickstart") is None
+        with pytest.raises(LaunchError, match="another launcher is working"), runs.occupy(run_dir):
+            pass
+    assert runs.find_unfinished(tmp_path, "quickstart") == run_dir
+
+
+def test_new_runs_never_share_a_folder(tmp_path: Path) -> None:
+    first = runs.new_run_dir(tmp_path, "quickstart")
+    first.mkdir(parents=True)
+    assert runs.new_run_dir(tmp_path, "quickstart") != first
+
+
+def test_trajectories_after_the_checkpoint_are_set_aside(tmp_path: Path) -> None:
+    for step in (5, 6):
+        path = tmp_path / "trajectories" / f"step_{step:06d}.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}\n")
+    runs.set_abandoned_aside(tmp_path, 5)
+    assert [p.name for p in (tmp_path / "trajectories").iterdir()] == ["step_000005.jsonl"]
+    assert len(list((tmp_path / "abandoned").iterdir())) == 1

@@ -1,0 +1,131 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from search_r1.launch import services
+from search_r1.launch.errors import LaunchError
+from search_r1.launch.processes import (
+    command_of,
+    end_marked,
+    find_marked,
+    marked_environment,
+    wait_until_gone,
+)
+from search_r1.launch.services import Service
+
+SERVER = str(Path(__file__).with_name("tiny_server.py"))
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
+
+
+@pytest.fixture
+def run_id(request: pytest.FixtureRequest) -> Iterator[str]:
+    marker = f"test-{os.getpid()}-{request.node.name}"
+    yield marker
+    assert end_marked(marker) == 0, "the test left processes behind"
+
+
+def start(run_id: str, tmp_path: Path, *options: str) -> tuple[Service, int]:
+    port = services.free_port()
+    command = [sys.executable, SERVER, "--port", str(port), *options]
+    env = dict(os.environ) | marked_environment(run_id)
+    return Service("tiny server", command, tmp_path / "logs" / "s.log", env, tmp_path), port
+
+
+def test_a_service_becomes_ready_and_its_whole_group_is_stopped(
+    run_id: str, tmp_path: Path
+) -> None:
+    service, port = start(run_id, tmp_path, "--ready-after-s", "0.5")
+    services.wait_ready(service, port, 20)
+    assert not services.is_port_free(port)
+    assert len(find_marked(run_id)) == 2, "the server and its child"
+    service.stop()
+    assert service.poll() is not None
+    assert wait_until_gone(lambda: find_marked(run_id), 5) == []
+    assert services.is_port_free(port)
+
+
+def test_a_service_that_ignores_sigterm_is_killed(run_id: str, tmp_path: Path) -> None:
+    service, port = start(run_id, tmp_path, "--stubborn")
+    services.wait_ready(service, port, 20)
+    service.stop(grace_s=0.2)
+    assert service.poll() == -signal.SIGKILL
+    assert wait_until_gone(lambda: find_marked(run_id), 5) == []
+
+
+def test_a_service_that_ends_early_is_reported_with_its_last_words(
+    run_id: str, tmp_path: Path
+) -> None:
+    service, port = start(run_id, tmp_path, "--fail")
+    with pytest.raises(LaunchError, match=r"(?s)exit code 1 before .* the index is torn"):
+        services.wait_ready(service, port, 20)
+
+
+def test_a_service_that_is_never_ready_is_reported(run_id: str, tmp_path: Path) -> None:
+    service, port = start(run_id, tmp_path, "--ready-after-s", "600")
+    with service, pytest.raises(LaunchError, match="was not ready after 0 s"):
+        services.wait_ready(service, port, 0.4)
+
+
+def test_processes_in_sessions_of_their_own_are_found_and_ended(run_id: str) -> None:
+    env = dict(os.environ) | marked_environment(run_id)
+    daemon = subprocess.Popen(SLEEPER, env=env, start_new_session=True)
+    assert find_marked(run_id) == [daemon.pid]
+    assert "sleep(600)" in command_of(daemon.pid)
+    reaper = subprocess.Popen(["true"])  # any child: ended ones must not count as found
+    reaper.wait()
+    assert end_marked(run_id) == 1
+    assert daemon.wait() == -signal.SIGTERM
+
+
+LAUNCHER = """
+import os, sys, time
+from pathlib import Path
+from search_r1.launch.guardian import Guardian
+from search_r1.launch.processes import marked_environment
+from search_r1.launch.services import Service
+run_id, folder = sys.argv[1:]
+guardian = Guardian(run_id, Path(folder) / "ray")
+(Path(folder) / "ray").mkdir()
+env = dict(os.environ) | marked_environment(run_id)
+daemonize = "import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True)"
+sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+Service("child", sleep, Path(folder) / "a.log", env, Path(folder))
+Service("daemon", [sys.executable, "-c", daemonize, *sleep], Path(folder) / "b.log", env, Path("/"))
+print("started", flush=True)
+time.sleep(600)
+"""
+
+
+def test_nothing_is_left_when_the_launcher_is_killed(run_id: str, tmp_path: Path) -> None:
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER, run_id, str(tmp_path)], stdout=subprocess.PIPE
+    )
+    assert launcher.stdout is not None
+    assert launcher.stdout.readline() == b"started\n"
+    deadline = time.monotonic() + 10
+    while len(find_marked(run_id)) != 2 and time.monotonic() < deadline:
+        time.sleep(0.05)  # until the daemon's parent is gone
+    assert len(find_marked(run_id)) == 2, "the child, and the daemon nobody is the parent of"
+    launcher.kill()
+    launcher.wait()
+    launcher.stdout.close()
+    assert wait_until_gone(lambda: find_marked(run_id), 15) == []
+    deadline = time.monotonic() + 10
+    while (tmp_path / "ray").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not (tmp_path / "ray").exists()
+
+
+def test_a_taken_port_is_not_free() -> None:
+    with socket.socket() as taken:
+        taken.bind((services.HOST, 0))
+        taken.listen()
+        assert not services.is_port_free(taken.getsockname()[1])
+    assert services.is_port_free(services.free_port())

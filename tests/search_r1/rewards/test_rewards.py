@@ -1,0 +1,69 @@
+import pytest
+
+from search_r1.rewards import RewardConfig, score
+from search_r1.rewards.format import format_score
+from search_r1.rewards.outcome import outcome_scores
+from search_r1.types import FinishReason, StopReason, Trajectory, Turn
+
+
+def finished(prediction, stop_reason=StopReason.ANSWER, well_formed=(True,), gold=("Bram Stoker",)):
+    trajectory = Trajectory("u", "q", list(gold), [1])
+    trajectory.turns = [
+        Turn("", 0, 0, FinishReason.STOP, 0.0, well_formed=one) for one in well_formed
+    ]
+    trajectory.prediction, trajectory.stop_reason = prediction, stop_reason
+    return trajectory
+
+
+def test_a_right_answer_scores_one_by_default():
+    assert score(finished("bram stoker"), RewardConfig()) == {
+        "total": 1.0,
+        "em": 1.0,
+        "sub_em": 1.0,
+        "f1": 1.0,
+        "format": 1.0,
+    }
+
+
+def test_the_total_is_the_weighted_sum():
+    parts = score(finished("Stoker"), RewardConfig(em=1.0, f1=0.5, format=0.2))
+    assert parts["total"] == pytest.approx(0.5 * 2 / 3 + 0.2)
+    assert parts["em"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("trajectory", "expected"),
+    [
+        (finished("wrong"), 1.0),
+        (finished(""), 0.0),
+        (finished(None, StopReason.NO_ACTION, (False,)), 0.0),
+        (finished(None, StopReason.SEARCH_LIMIT), 0.0),
+        (finished("right", well_formed=(False, True)), 0.0),
+        (finished("right", well_formed=(True, True, True)), 1.0),
+    ],
+)
+def test_format_pays_for_a_closed_answer_without_invalid_turns(trajectory, expected):
+    assert format_score(trajectory) == expected
+
+
+@pytest.mark.parametrize(
+    "stop_reason", [reason for reason in StopReason if reason is not StopReason.ANSWER]
+)
+def test_without_an_answer_nothing_scores(stop_reason):
+    parts = score(finished(None, stop_reason), RewardConfig(em=1, f1=1, format=1))
+    assert set(parts.values()) == {0.0}
+
+
+def test_scoring_changes_nothing():
+    trajectory = finished("Stoker")
+    before = trajectory.to_json()
+    outcome_scores(trajectory)
+    score(trajectory, RewardConfig())
+    assert trajectory.to_json() == before
+
+
+def test_weights_must_not_be_negative_nor_all_zero():
+    with pytest.raises(ValueError, match="reward weight f1 is -1"):
+        RewardConfig(f1=-1)
+    with pytest.raises(ValueError, match="every reward weight is 0"):
+        RewardConfig(em=0)

@@ -1,0 +1,114 @@
+import time
+
+import pytest
+
+from search_r1.answers import exact_match, f1_score, find_answer, normalize_answer, sub_exact_match
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<answer>Paris</answer>", "Paris"),
+        ("so <answer>\n Paris \n</answer> and more", "Paris"),
+        ("<answer></answer>", ""),
+        ("<answer>one <answer>two</answer>", "two"),
+        ("<answer>one</answer> <answer>two</answer>", "one"),
+        ("</answer> <answer>two</answer>", "two"),
+        ("<answer>a < b > c</answer>", "a < b > c"),
+        ("<answer>Beijing</answer", None),
+        ("<answer>Beijing", None),
+        ("Beijing</answer>", None),
+        ("<Answer>Beijing</Answer>", None),
+        ("", None),
+    ],
+)
+def test_the_first_closed_answer_is_found(text, answer):
+    found = find_answer(text)
+    assert (found[0] if found else None) == answer
+    if found:
+        assert text[: found[1]].endswith("</answer>")
+
+
+@pytest.mark.parametrize(
+    "text", ["<answer>" * 12_500, "</answer>" * 11_000, "<answer></answer" * 6_000, "<" * 100_000]
+)
+def test_finding_an_answer_in_100_kb_is_fast(text):
+    started = time.perf_counter()
+    find_answer(text)
+    assert time.perf_counter() - started < 0.05
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("The Beatles", "beatles"),
+        ("  A  Tale of\tTwo   Cities ", "tale of two cities"),
+        ("U.S.A.", "usa"),
+        ("rock-'n'-roll", "rocknroll"),
+        ("an apple a day", "apple day"),
+        ("theatre", "theatre"),
+        ("Another", "another"),
+        ("the-end", "theend"),
+        ("CAFÉ", "café"),
+        ("“quoted”", "“quoted”"),  # only ASCII punctuation goes, as in the protocol
+        ("富士山", "富士山"),
+        ("1,000", "1000"),
+        ("The", ""),
+        ("?!", ""),
+    ],
+)
+def test_normalisation_lowers_then_drops_punctuation_and_articles(text, normal):
+    assert normalize_answer(text) == normal
+
+
+@pytest.mark.parametrize(
+    ("prediction", "gold_answers", "em", "sub_em", "f1"),
+    [
+        ("Bram Stoker", ["Bram Stoker"], 1, 1, 1),
+        ("bram stoker.", ["The Bram Stoker"], 1, 1, 1),
+        ("It was Bram Stoker", ["Bram Stoker"], 0, 1, 2 * (2 / 4) * 1 / (2 / 4 + 1)),  # 2/3
+        ("Stoker", ["Bram Stoker"], 0, 0, 2 / 3),
+        ("Bram", ["Mary Shelley", "Bram Stoker"], 0, 0, 2 / 3),
+        ("Mary Shelley", ["Bram Stoker", "Mary Shelley"], 1, 1, 1),
+        ("a b b c", ["b b d"], 0, 0, 2 / 3),  # "a" is an article: overlap b b, 2 of 3 and 2 of 3
+        ("yes", ["yes"], 1, 1, 1),
+        ("Yes.", ["yes"], 1, 1, 1),
+        ("no", ["yes"], 0, 0, 0),
+        ("yes it is", ["yes"], 0, 1, 0),
+        ("yes", ["yes it is"], 0, 0, 0),
+        ("noanswer", ["noanswer given"], 0, 0, 0),
+        ("not known", ["no"], 0, 1, 0),
+        ("yes it is", ["no", "yes it is"], 1, 1, 1),
+        ("café", ["CAFÉ"], 1, 1, 1),
+        ("富士山", ["富士山", "Mount Fuji"], 1, 1, 1),
+        ("富士", ["富士山"], 0, 0, 0),
+        ("1,000", ["1000"], 1, 1, 1),
+        ("Paris", [], 0, 0, 0),
+        (None, ["Paris"], 0, 0, 0),
+        (None, [""], 0, 0, 0),
+        ("anything", ["The"], 0, 0, 0),
+    ],
+)
+def test_scores_worked_by_hand(prediction, gold_answers, em, sub_em, f1):
+    assert exact_match(prediction, gold_answers) == em
+    assert sub_exact_match(prediction, gold_answers) == sub_em
+    assert f1_score(prediction, gold_answers) == pytest.approx(f1)
+
+
+@pytest.mark.parametrize("prediction", ["", "  "])
+@pytest.mark.parametrize("gold", ["A", "The", "!", ""])
+def test_an_empty_answer_never_scores(prediction, gold):
+    """A gold answer that normalises to nothing must not pay for writing nothing."""
+    assert exact_match(prediction, [gold]) == 0.0
+    assert sub_exact_match(prediction, [gold]) == 0.0
+    assert f1_score(prediction, [gold]) == 0.0
+
+
+def test_a_gold_answer_that_normalises_to_nothing_can_still_be_given():
+    assert exact_match("A", ["A"]) == 1.0
+
+
+@pytest.mark.parametrize("metric", [exact_match, sub_exact_match, f1_score])
+def test_a_bare_string_of_gold_answers_is_refused(metric):
+    with pytest.raises(TypeError, match="gold_answers is the string 'Paris'; pass a list"):
+        metric("P", "Paris")
