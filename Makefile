@@ -15,7 +15,7 @@ PORT ?= 8000
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup:  ## make or repair .venv from the locks (first time: about 3 minutes, 4.4 GB)
+setup:  ## make or repair .venv from the locks (first time: 3-5 minutes, 4.4 GB)
 	@scripts/setup.sh --dev
 
 setup-gpu:  ## the same with the GPU set

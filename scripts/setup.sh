@@ -17,7 +17,7 @@ Makes .venv in the repository's root from requirements/*.lock, or repairs it. Do
 is up to date.
 
   --cpu   the CPU set (the default for a new .venv): Linux x86_64, Python 3.11 or 3.12
-  --gpu   the GPU set: Linux x86_64, NVIDIA driver for CUDA, Python 3.12 or 3.11
+  --gpu   the GPU set: Linux x86_64, NVIDIA driver for CUDA, Python 3.12
   --dev   the development tools as well (pytest, ruff, mypy, ...)
 
 Environment:
@@ -74,22 +74,25 @@ is_current() {
 
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 
+fits() {  # fits VERSION: some pins of gpu.lock have no wheel below 3.12
+    case $set_name-$1 in cpu-3.11 | cpu-3.12 | gpu-3.12) ;; *) return 1 ;; esac
+}
+
 find_python() {
-    local candidates version
-    if [[ $set_name == gpu ]]; then candidates="python3.12 python3.11 python3"
-    else candidates="python3.11 python3.12 python3"; fi
+    local candidates="python3.11 python3.12 python3" wants="3.11 or 3.12" best=3.11 version hint
+    if [[ $set_name == gpu ]]; then candidates="python3.12 python3" wants=3.12 best=3.12; fi
     for python in ${PYTHON:-$candidates}; do
         version=$(version_of "$python") || continue
-        case $version in 3.11 | 3.12) return 0 ;; esac
+        if fits "$version"; then return 0; fi
     done
-    local hint="Install Python 3.11 (Debian and Ubuntu: apt install python3.11 python3.11-venv)"
-    hint+=" or name one: PYTHON=/path/to/python3.11"
+    hint="Install Python $best (Debian and Ubuntu: apt install python$best python$best-venv)"
+    hint+=" or name one: PYTHON=/path/to/python$best"
     if [[ -n ${PYTHON:-} ]]; then
         version=$(version_of "$PYTHON") || fail "PYTHON=$PYTHON does not run. $hint"
-        fail "PYTHON=$PYTHON is Python $version; the pinned packages need 3.11 or 3.12. $hint"
+        fail "PYTHON=$PYTHON is Python $version; the ${set_name^^} set needs $wants. $hint"
     fi
-    version=$(version_of python3) || fail "no Python 3.11 or 3.12 found. $hint"
-    fail "python3 is Python $version; the pinned packages need 3.11 or 3.12. $hint"
+    version=$(version_of python3) || fail "no Python $wants found. $hint"
+    fail "python3 is Python $version; the ${set_name^^} set needs $wants. $hint"
 }
 
 check_machine() {
@@ -160,7 +163,7 @@ pip_install() {  # pip_install WHAT TOTAL PIP_ARGUMENTS...
 # --- the steps ----------------------------------------------------------------------------------
 
 make_venv() {
-    local clear=""
+    local clear="" version
     if [[ -d $venv ]]; then
         if [[ -f $stamps/root ]] && ! stamp_is root "$root"; then
             say "the .venv here was made in another folder; making it anew"
@@ -170,11 +173,10 @@ make_venv() {
             clear=--clear
         fi
         if [[ -z $clear ]]; then
-            case $(version_of "$venv/bin/python") in
-                3.11 | 3.12) return 0 ;;
-                *) fail "the .venv here is Python $(version_of "$venv/bin/python"); the pinned" \
-                    "packages need 3.11 or 3.12. Delete it first: rm -r '$venv'" ;;
-            esac
+            version=$(version_of "$venv/bin/python")
+            if fits "$version"; then return 0; fi
+            fail "the .venv here is Python $version, which the ${set_name^^} set does not" \
+                "support. Delete it first: rm -r '$venv'"
         fi
     fi
     find_python
@@ -230,10 +232,13 @@ install_all() {
     if [[ $set_name == gpu ]]; then need_gb=30; fi
     check_machine
     if ! stamp_is lock "$(digest "$lock")"; then
-        if ! [[ -d $venv ]]; then check_disk "$need_gb"; fi
+        if ! [[ -d $venv ]]; then
+            find_python
+            check_disk "$need_gb"
+        fi
         if [[ $set_name == cpu ]]; then
             say "installing $(grep -c == "$lock") pinned packages into .venv;" \
-                "the first time takes about 2-3 minutes, 4.3 GB (log: .venv/setup.log)"
+                "the first time takes about 3-5 minutes, 4.3 GB (log: .venv/setup.log)"
         else
             say "installing $(grep -c == "$lock") pinned packages into .venv (log: .venv/setup.log)"
         fi

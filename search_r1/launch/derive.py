@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from search_r1.launch import runs
 from search_r1.launch.errors import LaunchError
 from search_r1.launch.places import CONFIGS, locate
 
@@ -36,7 +37,7 @@ def fill(config: Config, run_dir: Path) -> None:
     retriever = config["search_r1"]["retriever"]
     if retriever.get("index"):
         retriever["index"] = locate(retriever["index"])
-    _fill_ray(config)
+    _fill_ray(config, run_dir)
 
 
 def is_remote_cluster(config: Config) -> bool:
@@ -44,7 +45,7 @@ def is_remote_cluster(config: Config) -> bool:
     return config["ray_kwargs"]["ray_init"].get("address") not in (None, "local")
 
 
-def _fill_ray(config: Config) -> None:
+def _fill_ray(config: Config, run_dir: Path) -> None:
     """Start a Ray of our own unless the preset names a cluster; hand a cluster our environment.
 
     Without an address Ray joins whatever cluster it finds on the machine, somebody else's included.
@@ -59,7 +60,11 @@ def _fill_ray(config: Config) -> None:
     for key in ("num_cpus", "num_gpus", "include_dashboard"):  # only for a cluster one starts
         ray_init.pop(key, None)
     runtime_env = ray_init.setdefault("runtime_env", {})
-    runtime_env["env_vars"] = config["search_r1"]["env"] | (runtime_env.get("env_vars") or {})
+    runtime_env["env_vars"] = (
+        config["search_r1"]["env"]
+        | runs.logger_variables(run_dir)
+        | (runtime_env.get("env_vars") or {})
+    )
 
 
 def check_consistency(config: Config) -> None:

@@ -37,7 +37,7 @@ def training_environment(
     if Path(config["actor_rollout_ref"]["model"]["path"]).is_dir():
         defaults["HF_HUB_OFFLINE"] = "1"  # everything is here: ask no hub about it
     environment: dict[str, str] = (
-        defaults | dict(base) | config["search_r1"]["env"] | _files(run_dir)
+        defaults | dict(base) | config["search_r1"]["env"] | runs.logger_variables(run_dir)
     )
     if config["trainer"]["device"] == "cpu":
         cores = format_cores(os.sched_getaffinity(0))
@@ -45,13 +45,6 @@ def training_environment(
     if not is_remote_cluster(config):
         environment.pop("RAY_ADDRESS", None)
     return environment
-
-
-def _files(run_dir: Path) -> dict[str, str]:
-    return {
-        "VERL_FILE_LOGGER_PATH": str(run_dir / runs.METRICS),
-        "TENSORBOARD_DIR": str(run_dir / "tensorboard"),
-    }
 
 
 def format_cores(cores: Iterable[int]) -> str:

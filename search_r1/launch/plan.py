@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -138,14 +137,16 @@ def main() -> int:
     request = json.load(sys.stdin)
     warnings.simplefilter("ignore")
     answer: dict[str, Any]
-    with contextlib.redirect_stdout(sys.stderr):  # verl prints; stdout carries the plan
-        try:
-            plan = make_plan(request["preset"], request["overrides"], Path(request["runs_dir"]))
-            check(plan.config)
-            answer = {"plan": asdict(plan)}
-        except LaunchError as error:
-            answer = {"error": str(error), "exit_code": error.exit_code}
-    json.dump(answer, sys.stdout)
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever is printed must not mix with it
+    try:
+        plan = make_plan(request["preset"], request["overrides"], Path(request["runs_dir"]))
+        check(plan.config)
+        answer = {"plan": asdict(plan)}
+    except LaunchError as error:
+        answer = {"error": str(error), "exit_code": error.exit_code}
+    with output:
+        json.dump(answer, output)
     return 0
 
 

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from search_r1.launch import preflight, processes, runs, services
+from search_r1.launch.derive import is_remote_cluster
 from search_r1.launch.environment import base_environment, training_environment
 from search_r1.launch.errors import LaunchError, StoppedError, UsageError
 from search_r1.launch.guardian import Guardian
@@ -92,7 +93,9 @@ def _signals_raise(run_id: str) -> Iterator[None]:
         is_stopping = True
         raise StoppedError(number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        numbers.append(signal.SIGHUP)
     previous = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
@@ -125,6 +128,9 @@ class Run:
         self._has_failed = True
         self._retriever: Service | None = None
         self._base = base_environment() | processes.marked_environment(run_id)
+        if is_remote_cluster(self.config):  # its workers inherit nothing from us
+            runtime_env = self.config["ray_kwargs"]["ray_init"]["runtime_env"]
+            runtime_env["env_vars"] |= processes.marked_environment(run_id)
         self._uses_quickstart = preflight.uses_quickstart(self.config)
         if not self._uses_quickstart:
             preflight.require_ready(self.config)

@@ -20,6 +20,14 @@ _LOCK = ".lock"
 _CHECKPOINT = "checkpoints/latest_checkpointed_iteration.txt"
 
 
+def logger_variables(run_dir: Path) -> dict[str, str]:
+    """Give the variables by which verl's loggers find a run's folder."""
+    return {
+        "VERL_FILE_LOGGER_PATH": str(run_dir / METRICS),
+        "TENSORBOARD_DIR": str(run_dir / "tensorboard"),
+    }
+
+
 def new_run_dir(runs: Path, preset: str) -> Path:
     """Name a folder for a new run; it is not created."""
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")

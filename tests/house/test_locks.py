@@ -33,7 +33,6 @@ def test_a_lock_names_no_package_twice_and_no_index(name: str) -> None:
     assert len(pins(name)) == len(pin_lines(name))
     text = (ROOT / "requirements" / f"{name}.lock").read_text(encoding="utf-8")
     assert "://" not in text
-    assert "--" not in text
 
 
 def test_the_cpu_lock_carries_no_cuda_build() -> None:

@@ -49,7 +49,7 @@ limits = st.fixed_dictionaries(
         "top_k": st.integers(1, 3),
         "max_turn_tokens": st.integers(1, 80),
         "max_response_tokens": st.integers(1, 700),
-        "max_observation_tokens": st.integers(1, 300),
+        "max_observation_tokens": st.integers(49, 300),
         "min_answer_tokens": st.integers(1, 60),
     }
 )
@@ -150,3 +150,8 @@ def test_the_observation_cap_holds_for_text_of_many_bytes(byte_codec, rollout, s
     assert 0 < first.num_observation_ids <= cap
     assert "\ufffd" not in first.observation_text
     assert first.observation_truncated
+
+
+def test_an_observation_cap_below_its_own_tags_is_refused_at_once(byte_codec, rollout):
+    with pytest.raises(ValueError, match="takes 47 tokens already"):
+        rollout(byte_codec, [ANSWER], max_observation_tokens=47)

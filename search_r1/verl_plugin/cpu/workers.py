@@ -7,7 +7,9 @@ import os
 from typing import Any
 
 import torch
+import verl.utils.model
 from torch.distributed.fsdp import CPUOffloadPolicy
+from transformers import AutoModelForTokenClassification
 from verl.workers import engine_workers
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp import transformer_impl
@@ -20,11 +22,22 @@ def _unpinned_offload_policy(pin_memory: bool = True) -> CPUOffloadPolicy:
     return CPUOffloadPolicy(pin_memory=False)
 
 
+def _load_value_model(
+    local_path: str, torch_dtype: torch.dtype, model_config: Any, trust_remote_code: bool
+) -> torch.nn.Module:
+    """Load a critic with the attention its config names; verl insists on FlashAttention for it."""
+    model: torch.nn.Module = AutoModelForTokenClassification.from_pretrained(
+        local_path, dtype=torch_dtype, config=model_config, trust_remote_code=trust_remote_code
+    )
+    return model
+
+
 # verl names the backend "cpu:gloo,<device>:<backend>", which torch refuses when the device is the CPU too.
 engine_workers.initialize_global_process_group_ray = functools.partial(
     engine_workers.initialize_global_process_group_ray, backend="cpu:gloo"
 )
 transformer_impl.CPUOffloadPolicy = _unpinned_offload_policy
+verl.utils.model.load_valuehead_model = _load_value_model
 
 
 @EngineRegistry.register(model_type="language_model", backend="fsdp2", device="cpu")

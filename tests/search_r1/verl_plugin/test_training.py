@@ -1,0 +1,147 @@
+"""Two real training steps on the CPU: verl, Ray, FSDP2, vLLM, the retrieval server, a tiny random Llama."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tests.tiny_model import save_tiny_model
+from tests.training_checks import check_trajectory, processes_marked, read_lines
+from transformers import AutoTokenizer
+
+from data_prep.questions import Question
+from data_prep.rows import make_rows, write_rows
+from retriever.build import build_index
+from search_r1.launch.places import RUN_ID_VARIABLE
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, tiny_passages, tiny_questions):
+    """A folder with model, index and questions, and the overrides that point the preset at them."""
+    folder = tmp_path_factory.mktemp("training")
+    save_tiny_model(folder / "model")
+    corpus = folder / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps(passage) + "\n" for passage in tiny_passages))
+    build_index(corpus, folder / "index", "bm25")
+    questions = [("tiny", Question(q["id"], q["question"], tuple(q["gold_answers"]))) for q in tiny_questions]
+    write_rows(make_rows(questions, "train", "search_r1"), folder / "train.parquet")
+    write_rows(make_rows(questions[:4], "test", "search_r1"), folder / "test.parquet")
+    overrides = [
+        f"actor_rollout_ref.model.path={folder / 'model'}",
+        f"search_r1.retriever.index={folder / 'index'}",
+        f"data.train_files={folder / 'train.parquet'}",
+        f"data.val_files={folder / 'test.parquet'}",
+        "data.train_batch_size=2",
+        "data.max_prompt_length=560",  # a byte is a token here
+        "data.max_response_length=400",
+        "search_r1.loop.max_response_tokens=400",
+        "search_r1.loop.max_turn_tokens=48",
+        "search_r1.loop.max_observation_tokens=160",
+        "search_r1.loop.max_nudges=1",
+        "actor_rollout_ref.actor.ppo_mini_batch_size=2",
+        "actor_rollout_ref.rollout.n=4",
+        "actor_rollout_ref.rollout.max_model_len=1024",
+        "trainer.total_training_steps=2",
+        "trainer.test_freq=1",
+        "trainer.save_freq=1",
+    ]
+    return folder, overrides
+
+
+def start(world, name, *overrides):
+    """Start the launcher; its output goes to a file beside its runs."""
+    folder, common = world
+    runs = folder / name
+    runs.mkdir(exist_ok=True)
+    environment = dict(os.environ) | {"SEARCH_R1_RUNS": str(runs)}
+    command = [sys.executable, "-m", "search_r1.launch", "quickstart", *common, *overrides]
+    with (runs / "output.txt").open("a") as output:
+        return subprocess.Popen(command, env=environment, stdout=output, stderr=output), runs
+
+
+def only_run(runs):
+    (run_dir,) = (runs / "quickstart").iterdir()
+    return run_dir
+
+
+def steps_of(run_dir):
+    return {line["step"]: line for line in read_lines(run_dir / "metrics.jsonl")}
+
+
+def test_ppo_with_critic_and_reference_trains_the_weights_vllm_samples_from(world):
+    """The hardest configuration: value model, reference policy, recomputed log-probs."""
+    launcher, runs = start(
+        world,
+        "ppo",
+        f"critic.model.path={world[0] / 'model'}",
+        "critic.ppo_max_token_len_per_gpu=4096",
+        "algorithm.adv_estimator=gae",
+        "algorithm.rollout_correction.bypass_mode=false",
+        "actor_rollout_ref.actor.use_kl_loss=true",
+        "actor_rollout_ref.actor.optim.lr=0.01",
+    )
+    assert launcher.wait() == 0, (runs / "output.txt").read_text()[-6000:]
+    run_dir = only_run(runs)
+    steps = steps_of(run_dir)
+    assert sorted(steps) == [0, 1, 2]
+    for step in (1, 2):  # step 2 samples from weights that step 1 sent
+        assert steps[step]["training/rollout_actor_probs_pearson_corr"] > 0.99
+        assert math.isfinite(steps[step]["critic/vf_loss"])
+    # The reference stays where the actor began.
+    assert abs(steps[1]["actor/kl_loss"]) < 0.05 < steps[2]["actor/kl_loss"]
+    tokenizer = AutoTokenizer.from_pretrained(world[0] / "model")
+    trajectories = [
+        record
+        for folder in ("trajectories", "eval")
+        for path in sorted((run_dir / folder).glob("step_*.jsonl"))
+        for record in read_lines(path)
+    ]
+    assert len(trajectories) == 2 * 8 + 3 * 4
+    for record in trajectories:
+        check_trajectory(record, tokenizer)
+    assert any(turn["passage_ids"] for record in trajectories for turn in record["turns"])
+    assert changed_logprobs(run_dir)
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert summary["steps"] == 2
+    assert {"em_before", "em_after", "searches_per_trajectory", "wall_s", "peak_rss_gb"} <= set(
+        summary
+    )
+
+
+def changed_logprobs(run_dir):
+    """Tell whether vLLM gives the same prompt's first token another log-prob after an update."""
+    before, after = (
+        {r["question"]: (r["response_ids"][0], r["response_logprobs"][0]) for r in read_lines(path)}
+        for path in (run_dir / "eval" / "step_000000.jsonl", run_dir / "eval" / "step_000002.jsonl")
+    )
+    assert before.keys() == after.keys()
+    return all(before[question] != after[question] for question in before)
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(world):
+    launcher, runs = start(world, "resume", "trainer.total_training_steps=3")
+    deadline = time.monotonic() + 600
+    while not list((runs / "quickstart").glob("*/checkpoints/latest_checkpointed_iteration.txt")):
+        assert launcher.poll() is None, (runs / "output.txt").read_text()[-6000:]
+        assert time.monotonic() < deadline, (runs / "output.txt").read_text()[-6000:]
+        time.sleep(0.2)
+    run_dir = only_run(runs)
+    run_id = json.loads((run_dir / "launch.json").read_text())["parts"][-1]["run_id"]
+    launcher.send_signal(signal.SIGKILL)
+    launcher.wait()
+    assert not processes_marked(RUN_ID_VARIABLE, run_id, timeout_s=30)
+
+    launcher, _ = start(
+        world, "resume", "trainer.total_training_steps=3", "trainer.resume_mode=auto"
+    )
+    assert launcher.wait() == 0, (runs / "output.txt").read_text()[-6000:]
+    assert only_run(runs) == run_dir
+    assert sorted(steps_of(run_dir)) == [0, 1, 2, 3]
+    parts = json.loads((run_dir / "launch.json").read_text())["parts"]
+    assert parts[1]["resumed_step"] >= 1

@@ -1,0 +1,48 @@
+"""A Llama of 100,000 random weights that writes tags often enough to search and to answer by chance."""
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+TAGS = ["<search>", "</search>", "<answer>", "</answer>"]
+WORDS = [" Dracula", " novel", " author", " Dublin", " Stoker", " Seine", " Paris", " river"]
+_TAG_BOOST = 1.2  # along a direction every hidden state shares, so that tags are likely everywhere
+
+
+def save_tiny_model(folder):
+    """Write a model and its tokenizer to a folder."""
+    tokenizer = _tokenizer()
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=2,  # 64 wide, which vLLM's CPU attention serves
+        num_key_value_heads=1,
+        max_position_embeddings=1024,
+        initializer_range=0.1,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        embeddings = model.get_input_embeddings().weight
+        embeddings[:, 0] = 4.0
+        embeddings[tokenizer.convert_tokens_to_ids(TAGS + WORDS), 0] += _TAG_BOOST
+    model.to(torch.bfloat16).save_pretrained(folder)
+
+
+def _tokenizer():
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {symbol: index for index, symbol in enumerate(alphabet)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in TAGS + WORDS])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|end|>"
+    )
