@@ -110,8 +110,8 @@ class SearchLoop:
         tags = len(codec.encode(parser.format_observation([])))
         if config.max_observation_tokens <= tags:
             raise ValueError(
-                f"max_observation_tokens is {config.max_observation_tokens}, but an observation without any passage "
-                f"takes {tags} tokens already; raise it well above that."
+                f"max_observation_tokens is {config.max_observation_tokens}, but an observation "
+                f"without any passage takes {tags} tokens already; raise it well above that."
             )
 
     async def run(

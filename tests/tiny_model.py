@@ -1,4 +1,4 @@
-"""A Llama of 100,000 random weights that writes tags often enough to search and to answer by chance."""
+"""A small random Llama that writes tags often enough to search and to answer by chance."""
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers

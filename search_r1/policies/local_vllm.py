@@ -1,4 +1,4 @@
-"""A local vLLM engine as a policy of the loop, for evaluation, benchmarks and tests without a trainer."""
+"""A local vLLM engine as a policy of the loop: evaluation and benchmarks without a trainer."""
 
 from __future__ import annotations
 
@@ -20,19 +20,31 @@ class LocalVllmPolicy:
     Args:
         model: Model folder.
         temperature: 0 is greedy.
-        engine_options: Passed to vLLM's ``AsyncEngineArgs`` (``max_model_len``, ``enforce_eager``, ...).
+        engine_options: Passed to vLLM's ``AsyncEngineArgs`` (``max_model_len``, ...).
         seed: Seeds each request in turn, so that a run can be repeated; None samples freely.
     """
 
     def __init__(
-        self, model: str, *, temperature: float = 1.0, seed: int | None = None, **engine_options: Any
+        self,
+        model: str,
+        *,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        **engine_options: Any,
     ) -> None:
         self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, **engine_options))
         self._temperature = temperature
         self._seed = seed
         self._request_ids = itertools.count()
 
-    async def generate(self, context_ids: list[int], *, max_tokens: int, stop: Sequence[str]) -> Generation:
+    async def generate(
+        self,
+        context_ids: list[int],
+        *,
+        max_tokens: int,
+        stop: Sequence[str],
+        ignore_eos: bool = False,
+    ) -> Generation:
         """Sample one turn; the digest is of the ids the engine reports to have processed."""
         number = next(self._request_ids)
         params = SamplingParams(
@@ -40,6 +52,7 @@ class LocalVllmPolicy:
             stop=list(stop),
             temperature=self._temperature,
             logprobs=0,
+            ignore_eos=ignore_eos,
             seed=None if self._seed is None else self._seed + number,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -48,7 +61,9 @@ class LocalVllmPolicy:
             final = result
         completion = final.outputs[0]
         ids = list(completion.token_ids)
-        logprobs = [step[token].logprob for token, step in zip(ids, completion.logprobs or [], strict=True)]
+        logprobs = [
+            step[token].logprob for token, step in zip(ids, completion.logprobs or [], strict=True)
+        ]
         return Generation(ids, logprobs, context_digest=digest(final.prompt_token_ids or []))
 
     def close(self) -> None:

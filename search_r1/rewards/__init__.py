@@ -38,6 +38,11 @@ def score(trajectory: Trajectory, config: RewardConfig) -> dict[str, float]:
     Returns:
         ``total`` (what is trained on) and ``em``, ``sub_em``, ``f1``, ``format``, each from 0 to 1.
     """
-    parts = {**outcome_scores(trajectory), "format": format_score(trajectory)}
-    total = config.em * parts["em"] + config.f1 * parts["f1"] + config.format * parts["format"]
-    return {"total": total, **parts}
+    outcome = outcome_scores(trajectory.prediction, trajectory.gold_answers)
+    parts = {**outcome, "format": format_score(trajectory)}
+    return {"total": weigh(parts, config), **parts}
+
+
+def weigh(parts: dict[str, float], config: RewardConfig) -> float:
+    """Sum the parts by their weights."""
+    return config.em * parts["em"] + config.f1 * parts["f1"] + config.format * parts["format"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from search_r1.answers import exact_match, f1_score, sub_exact_match
-from search_r1.types import Trajectory
 
 
-def outcome_scores(trajectory: Trajectory) -> dict[str, float]:
-    """Give ``em``, ``sub_em`` and ``f1``, each from 0 to 1; 0 without a prediction."""
-    prediction, gold_answers = trajectory.prediction, trajectory.gold_answers
+def outcome_scores(prediction: str | None, gold_answers: Sequence[str]) -> dict[str, float]:
+    """Give ``em``, ``sub_em`` and ``f1`` of a prediction, each from 0 to 1; 0 without one."""
     return {
         "em": exact_match(prediction, gold_answers),
         "sub_em": sub_exact_match(prediction, gold_answers),

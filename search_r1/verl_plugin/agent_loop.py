@@ -7,7 +7,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 from transformers import GenerationConfig
-from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput, register
+from verl.experimental.agent_loop.agent_loop import (
+    AgentLoopBase,
+    AgentLoopMetrics,
+    AgentLoopOutput,
+    register,
+)
 
 from search_r1.loop import SearchLoop
 from search_r1.parsers import get_tool_parser
@@ -21,14 +26,14 @@ from search_r1.verl_plugin.settings import SearchSettings, read_settings
 
 @register("search_agent")
 class SearchAgentLoop(AgentLoopBase):
-    """Runs :class:`search_r1.loop.SearchLoop` for one row; verl makes one instance per trajectory."""
+    """Runs :class:`search_r1.loop.SearchLoop` for one row; one instance per trajectory."""
 
     def __init__(self, trainer_config: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(trainer_config, *args, **kwargs)
         self._settings = _settings(self.config)
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
-        """Roll one trajectory out and score it, unless the user gave verl a reward function of their own."""
+        """Roll one trajectory out; score it, unless verl was given another reward function."""
         uid = f"{row['uid']}_{row['session_id']}"
         settings = self._settings
         loop = SearchLoop(
@@ -62,8 +67,8 @@ class SearchAgentLoop(AgentLoopBase):
         limit = self.rollout_config.prompt_length
         if len(ids) > limit:
             raise ValueError(
-                f"a prompt has {len(ids)} tokens, more than data.max_prompt_length={limit}; raise the limit or drop "
-                f"the question. It begins: {messages[-1]['content'][:80]!r}"
+                f"a prompt has {len(ids)} tokens, more than data.max_prompt_length={limit}; raise "
+                f"it or drop the question. It begins: {messages[-1]['content'][:80]!r}"
             )
         return list(ids)
 
@@ -72,17 +77,21 @@ class SearchAgentLoop(AgentLoopBase):
         return _eos_ids(self.config.actor_rollout_ref.model.path) or (self.tokenizer.eos_token_id,)
 
     def _output(self, trajectory: Trajectory, reward: float | None) -> AgentLoopOutput:
-        """Hand a trajectory to verl; one that infrastructure ended is masked out of learning as a whole."""
+        """Hand a trajectory to verl; one that infrastructure ended is masked out of learning."""
         is_lost = trajectory.stop_reason is not None and trajectory.stop_reason.is_infrastructure
         if not trajectory.response_ids:  # verl needs one token to hang the reward on
             trajectory.append_observation(self._eos_ids()[:1])
         return AgentLoopOutput(
             prompt_ids=trajectory.prompt_ids,
             response_ids=trajectory.response_ids,
-            response_mask=[0] * len(trajectory.response_mask) if is_lost else trajectory.response_mask,
+            response_mask=[0] * len(trajectory.response_mask)
+            if is_lost
+            else trajectory.response_mask,
             response_logprobs=trajectory.response_logprobs,
             reward_score=reward,
-            num_turns=len(trajectory.turns) + trajectory.num_searches + 1,  # verl counts user and tool turns too
+            num_turns=len(trajectory.turns)
+            + trajectory.num_searches
+            + 1,  # verl counts user and tool turns too
             metrics=AgentLoopMetrics(
                 generate_sequences=sum(turn.generate_s for turn in trajectory.turns),
                 tool_calls=sum(turn.tool_s for turn in trajectory.turns),
@@ -98,7 +107,7 @@ class SearchAgentLoop(AgentLoopBase):
 
 
 def _validation_scores(trajectory: Trajectory) -> dict[str, Any]:
-    """Give what verl's validation averages per data source; ``acc`` is the name of its headline figure."""
+    """Give what verl's validation averages per data source; ``acc`` is its headline figure."""
     return {
         "acc": trajectory.reward["em"],
         "f1": trajectory.reward["f1"],

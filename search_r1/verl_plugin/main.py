@@ -23,13 +23,15 @@ def check(config: DictConfig) -> None:
     read_settings(config)
     auto_set_device(config)
     validate_config(
-        config=config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config)
+        config=config,
+        use_reference_policy=need_reference_policy(config),
+        use_critic=need_critic(config),
     )
 
 
 def main() -> None:
     """Load, check, train."""
-    if len(sys.argv) != 2:  # noqa: PLR2004
+    if len(sys.argv) != 2:
         sys.exit("usage: python -m search_r1.verl_plugin.main CONFIG.yaml")
     config = OmegaConf.load(sys.argv[1])
     assert isinstance(config, DictConfig)

@@ -11,21 +11,25 @@ from search_r1.types import Generation, digest
 
 
 class VerlPolicy:
-    """Continues one trajectory's ids on a rollout server, sticking to the same one for its prefix cache.
+    """Continues one trajectory's ids on one rollout server, for the sake of its prefix cache.
 
     Args:
         client: verl's client, which balances over the servers.
         request_id: Identifies the trajectory.
-        sampling_params: verl's sampling parameters of this batch; copied, because a whole group shares them.
+        sampling_params: verl's sampling parameters; copied, because a whole group shares them.
     """
 
-    def __init__(self, client: LLMServerClient, request_id: str, sampling_params: dict[str, Any]) -> None:
+    def __init__(
+        self, client: LLMServerClient, request_id: str, sampling_params: dict[str, Any]
+    ) -> None:
         self._client = client
         self._request_id = request_id
         self._sampling_params = dict(sampling_params)
         self._first_version: int | None = None
 
-    async def generate(self, context_ids: list[int], *, max_tokens: int, stop: Sequence[str]) -> Generation:
+    async def generate(
+        self, context_ids: list[int], *, max_tokens: int, stop: Sequence[str]
+    ) -> Generation:
         """Sample one turn; the metadata tells which weight versions wrote the trajectory so far."""
         output = await self._client.generate(
             request_id=self._request_id,

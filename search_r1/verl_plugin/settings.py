@@ -1,4 +1,4 @@
-"""Our section of the training config: ``search_r1:`` in every preset, checked when a process reads it."""
+"""Our section of the training config, ``search_r1:``, checked when a process reads it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SearchSettings:
     """What the rollout, the reward and the launcher need beside verl's own config."""
 
     prompt_style: str = "raw"
-    """``raw`` encodes the prompt's text as it is; ``chat`` puts its messages through the model's chat template."""
+    """``raw`` encodes the prompt's text as it is; ``chat`` uses the model's chat template."""
     parser: str = "search_tags"
     """Name of the tool parser."""
     parser_options: dict[str, Any] = field(default_factory=dict)
@@ -45,7 +45,9 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         if self.prompt_style not in ("raw", "chat"):
-            raise ValueError(f"search_r1.prompt_style is {self.prompt_style!r}; it must be 'raw' or 'chat'.")
+            raise ValueError(
+                f"search_r1.prompt_style is {self.prompt_style!r}; it must be 'raw' or 'chat'."
+            )
 
 
 def read_settings(config: DictConfig) -> SearchSettings:

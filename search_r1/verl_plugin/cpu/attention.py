@@ -1,12 +1,13 @@
-"""Attention over packed sequences on a CPU: each sequence by itself, no padding, no block-diagonal mask.
+"""Attention over packed sequences on a CPU: each by itself, no padding, no block-diagonal mask.
 
-verl's padding-free path (``use_remove_padding``) concatenates the sequences of a micro-batch and lets FlashAttention
-tell them apart by their position ids. This does the same with PyTorch's own kernel, through the attention registry of
-transformers; ``attn_implementation`` chooses it by name.
+verl's padding-free path (``use_remove_padding``) concatenates the sequences of a micro-batch and
+lets FlashAttention tell them apart by their position ids. This does the same with PyTorch's own
+kernel, through the attention registry of transformers; ``attn_implementation`` chooses it by name.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ def packed_attention(
     position_ids: torch.Tensor | None = None,  # (B, T); restarts at 0 with every packed sequence
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend causally within each sequence of a packed row; sequences begin where position ids restart.
+    """Attend causally within each sequence of a packed row; one begins where positions restart.
 
     Returns:
         The output, shape (B, T, H, D), and None in place of attention weights.
@@ -36,17 +37,25 @@ def packed_attention(
     """
     if position_ids is None or query.shape[0] != 1:
         raise ValueError(
-            f"packed attention got {query.shape[0]} rows and position_ids={position_ids is not None}; it serves "
-            "padding-free training only. Set actor_rollout_ref.model.use_remove_padding=True."
+            f"packed attention got {query.shape[0]} rows, positions: {position_ids is not None}; "
+            "it serves padding-free training only. Set model.use_remove_padding=True."
         )
     starts = (position_ids[0] == 0).nonzero().flatten().tolist()
     bounds = [*starts, query.shape[2]]
-    lengths = [end - start for start, end in zip(bounds, bounds[1:], strict=False)]
+    lengths = [end - start for start, end in itertools.pairwise(bounds)]
     outputs = [
         torch.nn.functional.scaled_dot_product_attention(
-            q, k, v, dropout_p=dropout, is_causal=True, scale=scaling, enable_gqa=key.shape[1] != query.shape[1]
+            q,
+            k,
+            v,
+            dropout_p=dropout,
+            is_causal=True,
+            scale=scaling,
+            enable_gqa=key.shape[1] != query.shape[1],
         )
-        for q, k, v in zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
+        for q, k, v in zip(
+            query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True
+        )
     ]
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 

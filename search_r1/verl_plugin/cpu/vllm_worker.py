@@ -12,12 +12,16 @@ from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
 class CPUWorkerExtension(vLLMColocateWorkerExtension):
     """Reload whole weights instead of loading each bucket into place.
 
-    vLLM-CPU packs linear weights for its kernels and empties the originals, so verl's ``load_weights`` per bucket has
-    nothing to load into. ``reload_weights`` restores the layers first, then packs them again.
+    vLLM-CPU packs linear weights for its kernels and empties the originals, so verl's
+    ``load_weights`` per bucket has nothing to load into. ``reload_weights`` restores the layers
+    first, then packs them again.
     """
 
     def update_weights_from_ipc(
-        self, peft_config: dict[str, Any] | None = None, base_sync_done: bool = False, use_shm: bool = True
+        self,
+        peft_config: dict[str, Any] | None = None,
+        base_sync_done: bool = False,
+        use_shm: bool = True,
     ) -> None:
         """Receive every weight through shared memory and reload the model.
 
@@ -29,15 +33,22 @@ class CPUWorkerExtension(vLLMColocateWorkerExtension):
                 "the CPU rollout takes full weights only, but a LoRA adapter arrived; "
                 "set actor_rollout_ref.model.lora.merge=True or train without LoRA on the CPU."
             )
+        dtype = self.model_runner.model_config.dtype
         received: list[tuple[str, torch.Tensor]] = []
-        receiver = BucketedWeightReceiver(zmq_handle=self._get_zmq_handle(), device=self.device, use_shm=use_shm)
-        # Clone: the shared buffer is reused by the next bucket, and live views would keep it from closing.
-        receiver.receive_weights(lambda weights, is_last: received.extend((n, t.clone()) for n, t in weights))
+        receiver = BucketedWeightReceiver(
+            zmq_handle=self._get_zmq_handle(), device=self.device, use_shm=use_shm
+        )
+        # Copy: the next bucket reuses the shared buffer, and live views keep it from closing.
+        receiver.receive_weights(
+            lambda weights, is_last: received.extend(
+                (name, tensor.to(dtype, copy=True)) for name, tensor in weights
+            )
+        )
         self.model_runner.reload_weights(weights_iterator=iter(received))
         self._repack_tied_head()
 
     def _repack_tied_head(self) -> None:
-        """Pack a tied ``lm_head`` again: reload skips it, and it would go on answering with the old weights."""
+        """Pack a tied ``lm_head`` again: reload skips it and would leave the old weights in use."""
         head = getattr(self.model_runner.model, "lm_head", None)
         quant_method = getattr(head, "quant_method", None)
         if quant_method is not None:

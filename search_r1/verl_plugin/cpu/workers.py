@@ -1,4 +1,4 @@
-"""verl's workers on a CPU: the gloo process group, the FSDP2 engines, and every core for the trainer."""
+"""verl's workers on a CPU: the gloo process group, the FSDP2 engines, every core for training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import search_r1.verl_plugin.cpu.attention  # noqa: F401  registers the attentio
 
 
 def _unpinned_offload_policy(pin_memory: bool = True) -> CPUOffloadPolicy:
-    """Make verl's offload policy for forward-only (reference) models without pinned memory, which needs a device."""
+    """Make the offload policy of reference models without pinned memory, which needs a device."""
     return CPUOffloadPolicy(pin_memory=False)
 
 
@@ -32,7 +32,7 @@ def _load_value_model(
     return model
 
 
-# verl names the backend "cpu:gloo,<device>:<backend>", which torch refuses when the device is the CPU too.
+# verl names the backend "cpu:gloo,<device>:<backend>"; torch refuses it when both are the CPU.
 engine_workers.initialize_global_process_group_ray = functools.partial(
     engine_workers.initialize_global_process_group_ray, backend="cpu:gloo"
 )
@@ -51,8 +51,10 @@ class CPUFSDPEngineWithValueHead(transformer_impl.FSDPEngineWithValueHead):
 
 
 def use_every_core() -> None:
-    """Undo the single OpenMP thread Ray leaves an actor with; ``SEARCH_R1_CPU_THREADS`` overrides the count."""
-    torch.set_num_threads(int(os.environ.get("SEARCH_R1_CPU_THREADS", 0)) or len(os.sched_getaffinity(0)))
+    """Undo Ray's single OpenMP thread per actor; ``SEARCH_R1_CPU_THREADS`` sets the count."""
+    torch.set_num_threads(
+        int(os.environ.get("SEARCH_R1_CPU_THREADS", 0)) or len(os.sched_getaffinity(0))
+    )
 
 
 class CPUActorRolloutRefWorker(engine_workers.ActorRolloutRefWorker):

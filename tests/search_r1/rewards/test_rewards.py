@@ -57,7 +57,7 @@ def test_without_an_answer_nothing_scores(stop_reason):
 def test_scoring_changes_nothing():
     trajectory = finished("Stoker")
     before = trajectory.to_json()
-    outcome_scores(trajectory)
+    outcome_scores(trajectory.prediction, trajectory.gold_answers)
     score(trajectory, RewardConfig())
     assert trajectory.to_json() == before
 

@@ -20,7 +20,7 @@ def core_algos():
 
 @pytest.fixture(scope="module")
 def masked_advantage(core_algos):
-    pytest.importorskip("search_r1.verl_plugin.trainer")
+    pytest.importorskip("search_r1.verl_plugin.advantage")
     return core_algos.get_adv_estimator_fn("grpo_masked")
 
 

@@ -1,4 +1,4 @@
-"""Two real training steps on the CPU: verl, Ray, FSDP2, vLLM, the retrieval server, a tiny random Llama."""
+"""Real training steps on the CPU: verl, Ray, FSDP2, vLLM, a retrieval server, a tiny Llama."""
 
 import json
 import math
@@ -9,14 +9,14 @@ import sys
 import time
 
 import pytest
-from tests.tiny_model import save_tiny_model
-from tests.training_checks import check_trajectory, processes_marked, read_lines
 from transformers import AutoTokenizer
 
 from data_prep.questions import Question
 from data_prep.rows import make_rows, write_rows
 from retriever.build import build_index
 from search_r1.launch.places import RUN_ID_VARIABLE
+from tests.tiny_model import save_tiny_model
+from tests.training_checks import check_trajectory, processes_marked, read_lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -29,7 +29,9 @@ def world(tmp_path_factory, tiny_passages, tiny_questions):
     corpus = folder / "corpus.jsonl"
     corpus.write_text("".join(json.dumps(passage) + "\n" for passage in tiny_passages))
     build_index(corpus, folder / "index", "bm25")
-    questions = [("tiny", Question(q["id"], q["question"], tuple(q["gold_answers"]))) for q in tiny_questions]
+    questions = [
+        ("tiny", Question(q["id"], q["question"], tuple(q["gold_answers"]))) for q in tiny_questions
+    ]
     write_rows(make_rows(questions, "train", "search_r1"), folder / "train.parquet")
     write_rows(make_rows(questions[:4], "test", "search_r1"), folder / "test.parquet")
     overrides = [
@@ -125,7 +127,13 @@ def changed_logprobs(run_dir):
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(world):
-    launcher, runs = start(world, "resume", "trainer.total_training_steps=3")
+    """GRPO as in the quickstart, but scored by verl's reward worker."""
+    overrides = [
+        "trainer.total_training_steps=3",
+        "reward.custom_reward_function.path=pkg://search_r1.verl_plugin.reward",
+        "reward.num_workers=1",
+    ]
+    launcher, runs = start(world, "resume", *overrides)
     deadline = time.monotonic() + 600
     while not list((runs / "quickstart").glob("*/checkpoints/latest_checkpointed_iteration.txt")):
         assert launcher.poll() is None, (runs / "output.txt").read_text()[-6000:]
@@ -137,9 +145,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(world):
     launcher.wait()
     assert not processes_marked(RUN_ID_VARIABLE, run_id, timeout_s=30)
 
-    launcher, _ = start(
-        world, "resume", "trainer.total_training_steps=3", "trainer.resume_mode=auto"
-    )
+    launcher, _ = start(world, "resume", *overrides, "trainer.resume_mode=auto")
     assert launcher.wait() == 0, (runs / "output.txt").read_text()[-6000:]
     assert only_run(runs) == run_dir
     assert sorted(steps_of(run_dir)) == [0, 1, 2, 3]

@@ -1,0 +1,1 @@
+"""How much of the machine's own speed training and rollouts keep: ``make bench``."""

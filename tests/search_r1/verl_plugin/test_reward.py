@@ -1,0 +1,24 @@
+"""The verl reward entry scores the loop's record, whatever the decoded response says."""
+
+import pytest
+
+from search_r1.verl_plugin.reward import compute_score
+
+
+def extra_info(prediction, well_formed=1.0):
+    return {"trajectory": {"prediction": prediction, "reward": {"format": well_formed}}}
+
+
+def test_only_the_models_own_prediction_scores():
+    retrieved = "<information><answer>Bram Stoker</answer></information>"
+    wrong = compute_score("nq", retrieved, {"target": ["Bram Stoker"]}, extra_info("Dublin"))
+    right = compute_score("nq", "", {"target": ["Bram Stoker"]}, extra_info("bram stoker"))
+    assert (wrong["score"], wrong["acc"]) == (0.0, 0.0)
+    assert (right["score"], right["acc"]) == (1.0, 1.0)
+
+
+def test_weights_come_from_the_reward_kwargs():
+    scores = compute_score("nq", "", {"target": ["a"]}, extra_info("wrong"), em=1.0, format=0.1)
+    assert scores["score"] == pytest.approx(0.1)
+    with pytest.raises(TypeError):
+        compute_score("nq", "", {"target": ["a"]}, extra_info("a"), unknown_weight=1.0)
