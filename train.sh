@@ -28,11 +28,15 @@ if [[ -n ${VIRTUAL_ENV:-} && $VIRTUAL_ENV != "$root/.venv" ]] && has_all "$VIRTU
 elif [[ $is_asking == yes ]]; then
     if [[ ! -x $python ]]; then python=${PYTHON:-python3}; fi  # help needs no packages
 elif [[ ${SEARCH_R1_SKIP_SETUP:-} != 1 ]]; then
-    config=$root/search_r1/configs/$preset.yaml
-    set=""  # a new .venv gets the GPU set for a preset that trains on GPUs
-    if [[ $is_dry == no && ! -d $root/.venv && -f $config ]] && ! grep -q '^ *- cpu$' "$config"; then
-        set=--gpu
-    fi
+    set="" chain=("$preset")  # a new .venv gets the GPU set for a preset that builds on gpu.yaml
+    for ((i = 0; i < ${#chain[@]} && i < 50; i++)); do
+        if [[ ${chain[i]} == gpu && $is_dry == no && ! -d $root/.venv ]]; then set=--gpu; fi
+        config=$root/search_r1/configs/${chain[i]}.yaml
+        if [[ -f $config ]]; then
+            mapfile -t -O "${#chain[@]}" chain < <(sed -nE \
+                '/^defaults:/,/^[a-z]/s/^ *- *([A-Za-z0-9_]+) *(#.*)?$/\1/p' "$config")
+        fi
+    done
     "$root/scripts/setup.sh" $set
 fi
 if ! command -v "$python" >/dev/null; then

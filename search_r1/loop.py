@@ -136,10 +136,13 @@ class SearchLoop:
                 trajectory.stop_reason = StopReason.ANSWER
             elif isinstance(action, ToolCall):
                 trajectory.stop_reason = await self._search(trajectory, turn, action)
+            elif turn.stop_reason is FinishReason.ABORT:
+                trajectory.stop_reason = StopReason.ABORTED
             elif nudges_left > 0:
                 nudges_left -= 1
-                error = self._codec.encode(self._parser.format_error(turn.error or ""))
-                trajectory.stop_reason = self._observe(trajectory, turn, Observation(error))
+                text = self._parser.format_error(turn.error or "")
+                error = Observation(self._codec.encode(text), text)
+                trajectory.stop_reason = self._observe(trajectory, turn, error)
             elif len(trajectory.response_ids) >= self._config.max_response_tokens:
                 trajectory.stop_reason = StopReason.RESPONSE_LENGTH
             else:
@@ -201,6 +204,7 @@ class SearchLoop:
             turn.well_formed = True
             turn.overrun = bool(turn.model_text[end:])
             return parsed.tool_calls[0] if is_call else answer[0] if answer else None
+        turn.is_malformed_call = parsed.status is ParseStatus.MALFORMED
         turn.error = parsed.error or "there was neither a search nor an answer"
         return None
 
@@ -238,7 +242,7 @@ class SearchLoop:
         if observation is None or len(observation.ids) > self._room(trajectory):
             return StopReason.RESPONSE_LENGTH
         trajectory.append_observation(observation.ids)
-        turn.observation_text = self._codec.decode(observation.ids)
+        turn.observation_text = observation.text
         turn.num_observation_ids = len(observation.ids)
         turn.observation_truncated = observation.is_truncated
         turn.passage_ids = observation.passage_ids

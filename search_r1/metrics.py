@@ -10,7 +10,7 @@ from search_r1.types import FinishReason, StopReason
 
 Record = dict[str, Any]  # one trajectory as Trajectory.to_json() gives it
 
-_INFRASTRUCTURE = frozenset(reason.value for reason in StopReason if reason.is_infrastructure)
+INFRASTRUCTURE = frozenset(reason.value for reason in StopReason if reason.is_infrastructure)
 
 
 def trajectory_metrics(records: Sequence[Record]) -> dict[str, float]:
@@ -33,11 +33,14 @@ def trajectory_metrics(records: Sequence[Record]) -> dict[str, float]:
         for reason in StopReason
     }
     metrics["retriever/failure_rate"] = metrics[f"search/stop/{StopReason.RETRIEVER_FAILED.value}"]
+    metrics["retriever/retries_total"] = max(
+        record["metadata"].get("retriever_retries", 0) for record in records
+    )
     calls = [turn["tool_s"] for record in records for turn in record["turns"] if turn["tool_s"] > 0]
     if calls:
         metrics["retriever/latency_mean_s"] = fmean(calls)
         metrics["retriever/latency_max_s"] = max(calls)
-    sound = [record for record in records if record["stop_reason"] not in _INFRASTRUCTURE]
+    sound = [record for record in records if record["stop_reason"] not in INFRASTRUCTURE]
     return metrics | (_behaviour(sound) if sound else {})
 
 
@@ -47,6 +50,8 @@ def _behaviour(records: Sequence[Record]) -> dict[str, float]:
         sum(1 for turn in record["turns"] if turn["num_observation_ids"] and turn["call"])
         for record in records
     ]
+    calls = sum(1 for turn in turns if turn["call"])
+    malformed = sum(1 for turn in turns if turn["is_malformed_call"])
     observations = [turn for turn in turns if turn["call"] and turn["num_observation_ids"]]
     sampled = [
         -logprob
@@ -58,6 +63,7 @@ def _behaviour(records: Sequence[Record]) -> dict[str, float]:
         "search/searches_per_trajectory": fmean(searches),
         "search/no_search_rate": _share(count == 0 for count in searches),
         "search/valid_turn_rate": _share(turn["well_formed"] for turn in turns),
+        "search/valid_call_rate": calls / max(calls + malformed, 1),
         "search/turns_per_trajectory": len(turns) / len(records),
         "search/overrun_rate": _share(turn["overrun"] for turn in turns),
         "search/turn_truncated_rate": _share(

@@ -19,11 +19,13 @@ class Observation:
 
     Attributes:
         ids: The tokens, tags included.
+        text: What was encoded.
         passage_ids: Passages the text holds, in order.
         is_truncated: True when a passage was cut or left out to fit.
     """
 
     ids: list[int]
+    text: str
     passage_ids: list[str] = field(default_factory=list)
     is_truncated: bool = False
 
@@ -56,22 +58,24 @@ def _fit_all(
     passages: Sequence[Passage], parser: ToolParser, codec: Codec, room: int
 ) -> Observation | None:
     """Fit every one of the passages, cutting their texts; None when they get too small."""
-    ids = codec.encode(parser.format_observation(passages))
+    text = parser.format_observation(passages)
+    ids = codec.encode(text)
     passage_ids = [passage.id for passage in passages]
     if len(ids) <= room:
-        return Observation(ids, passage_ids)
-    texts = [codec.encode(passage.text) for passage in passages]
+        return Observation(ids, text, passage_ids)
+    bodies = [codec.encode(passage.text) for passage in passages]
     bare = parser.format_observation([replace(passage, text="") for passage in passages])
     budget = room - len(codec.encode(bare))  # for texts, beside tags, titles and line breaks
     while passages and budget >= _MIN_PASSAGE_TOKENS * len(passages):
-        share = _fair_share([len(text) for text in texts], budget)
+        share = _fair_share([len(body) for body in bodies], budget)
         cut = [
-            replace(passage, text=codec.decode(text[:share]).rstrip(_REPLACEMENT))
-            for passage, text in zip(passages, texts, strict=True)
+            replace(passage, text=codec.decode(body[:share]).rstrip(_REPLACEMENT))
+            for passage, body in zip(passages, bodies, strict=True)
         ]
-        ids = codec.encode(parser.format_observation(cut))
+        text = parser.format_observation(cut)
+        ids = codec.encode(text)
         if len(ids) <= room:
-            return Observation(ids, passage_ids, is_truncated=True)
+            return Observation(ids, text, passage_ids, is_truncated=True)
         budget -= len(ids) - room  # tokens merge differently at the new seams
     return None
 

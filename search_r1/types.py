@@ -22,7 +22,7 @@ class FinishReason(StrEnum):
     STOP = "stop"  # a stop string was completed
     EOS = "eos"  # the model ended its text
     LENGTH = "length"  # the turn's token budget ran out
-    ABORT = "abort"  # the engine gave nothing
+    ABORT = "abort"  # the engine stopped for a reason of its own
 
 
 class StopReason(StrEnum):
@@ -33,7 +33,7 @@ class StopReason(StrEnum):
     SEARCH_LIMIT = "search_limit"  # it asked for one search more than allowed
     RESPONSE_LENGTH = "response_length"  # the trajectory's token budget ran out
     RETRIEVER_FAILED = "retriever_failed"  # infrastructure: masked out of learning
-    ABORTED = "aborted"  # infrastructure: the engine gave no token; masked out of learning
+    ABORTED = "aborted"  # infrastructure: the engine broke off; masked out of learning
 
     @property
     def is_infrastructure(self) -> bool:
@@ -96,6 +96,7 @@ class Turn:
     context_digest: str = ""
     call: ToolCall | None = None
     well_formed: bool = False
+    is_malformed_call: bool = False  # it tried to search, but not in the call format
     error: str | None = None  # what was wrong with a malformed turn, as told to the model
     overrun: bool = False  # the sampled token that closed the tag ran past it
     observation_text: str = ""

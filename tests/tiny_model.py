@@ -6,7 +6,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 TAGS = ["<search>", "</search>", "<answer>", "</answer>"]
 WORDS = [" Dracula", " novel", " author", " Dublin", " Stoker", " Seine", " Paris", " river"]
-_TAG_BOOST = 1.2  # along a direction every hidden state shares, so that tags are likely everywhere
+_WORD_BOOST, _TAG_BOOST = (
+    1.2,
+    1.8,
+)  # along a direction every hidden state shares, so that tags are likely everywhere
 
 
 def save_tiny_model(folder):
@@ -32,7 +35,8 @@ def save_tiny_model(folder):
     with torch.no_grad():
         embeddings = model.get_input_embeddings().weight
         embeddings[:, 0] = 4.0
-        embeddings[tokenizer.convert_tokens_to_ids(TAGS + WORDS), 0] += _TAG_BOOST
+        embeddings[tokenizer.convert_tokens_to_ids(WORDS), 0] += _WORD_BOOST
+        embeddings[tokenizer.convert_tokens_to_ids(TAGS), 0] += _TAG_BOOST
     model.to(torch.bfloat16).save_pretrained(folder)
 
 

@@ -56,7 +56,6 @@ def _run(part: str) -> dict[str, object]:
         "VERL_PLATFORM": "cpu",
         "VERL_USE_EXTERNAL_MODULES": "search_r1.verl_plugin",
         "VLLM_TARGET_DEVICE": "cpu",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": format_cores(os.sched_getaffinity(0)),
         "VLLM_LOGGING_LEVEL": "ERROR",
         "HF_HUB_OFFLINE": "1",
@@ -64,8 +63,7 @@ def _run(part: str) -> dict[str, object]:
     child = subprocess.run(
         [sys.executable, "-m", f"search_r1.bench.{part}"],
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )

@@ -1,8 +1,14 @@
-"""Tokens the loop generates per second, against vLLM alone writing as many for the same prompts.
+"""Tokens the loop generates per second, against vLLM alone.
 
 The loop stops at tags, asks the real retrieval server over HTTP and goes on with the passages in
-the context. vLLM alone gets the same prompts and writes, in one request each, as many tokens as
-the loop's model wrote.
+the context. It is compared with vLLM alone in two ways:
+
+- *without tools*: the same prompts; each request writes, at once, as many tokens as the loop's
+  model wrote. It never reads a passage, which is most of the tokens of a search.
+- *replayed*: the very requests of the loop, one after the other within a trajectory, passages
+  included. What is missing to 1 is the cost of the loop, the parser and the retriever.
+
+The prefix cache is dropped before each measurement, as a weight update does.
 """
 
 from __future__ import annotations
@@ -12,9 +18,11 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow.parquet
 from omegaconf import OmegaConf
@@ -32,9 +40,23 @@ from search_r1.tokens import HfCodec
 from search_r1.types import Trajectory
 from search_r1.verl_plugin.settings import read_settings
 
+T = TypeVar("T")
+
 _ROUNDS = 3
 _QUESTIONS = 6
 _GROUP = 6  # trajectories of each question, as in training
+
+
+@dataclass(frozen=True)
+class Round:
+    """One batch: tokens written by the model, tokens read as passages, and seconds."""
+
+    written: int
+    read: int
+    searches: int
+    loop_s: float
+    bare_s: float
+    replay_s: float
 
 
 def main() -> None:
@@ -62,6 +84,7 @@ async def _measure(config: Any) -> dict[str, Any]:
         temperature=rollout.temperature,
         max_model_len=rollout.max_model_len,
         max_num_seqs=rollout.max_num_seqs,
+        kv_cache_memory_bytes=rollout.engine_kwargs.vllm.kv_cache_memory_bytes,
         enforce_eager=True,
         dtype="bfloat16",
     )
@@ -73,36 +96,70 @@ async def _measure(config: Any) -> dict[str, Any]:
         settings.loop,
     )
     prompts = _prompts(config.data.train_files, tokenizer)
-    loop_speeds, bare_speeds, searches = [], [], 0
+    rounds = []
     try:
-        for round_ in range(_ROUNDS + 1):  # the first round warms up
-            batch = prompts[round_ * _QUESTIONS : (round_ + 1) * _QUESTIONS]
+        for number in range(_ROUNDS + 1):  # the first round warms up
+            batch = prompts[number * _QUESTIONS : (number + 1) * _QUESTIONS]
             group = [ids for ids in batch for _ in range(_GROUP)]
-            started = time.perf_counter()
-            trajectories: list[Trajectory] = await asyncio.gather(*map(loop.run, group))
-            loop_s = time.perf_counter() - started
-            written = [sum(trajectory.response_mask) for trajectory in trajectories]
-            started = time.perf_counter()
-            await asyncio.gather(
-                *(
-                    policy.generate(ids, max_tokens=count, stop=(), ignore_eos=True)
-                    for ids, count in zip(group, written, strict=True)
-                )
-            )
-            bare_s = time.perf_counter() - started
-            loop_speeds.append(sum(written) / loop_s)
-            bare_speeds.append(sum(written) / bare_s)
-            searches += sum(trajectory.num_searches for trajectory in trajectories)
+            rounds.append(await _round(policy, loop, group))
     finally:
         policy.close()
         await client.aclose()
+    return _report(rounds[1:])
+
+
+async def _round(policy: LocalVllmPolicy, loop: SearchLoop, group: list[list[int]]) -> Round:
+    """Roll a batch out three ways."""
+    loop_s, trajectories = await _timed(policy, [loop.run(ids) for ids in group])
+    written = [sum(trajectory.response_mask) for trajectory in trajectories]
+    bare_s, _ = await _timed(
+        policy,
+        [
+            policy.generate(ids, max_tokens=count, stop=(), ignore_eos=True)
+            for ids, count in zip(group, written, strict=True)
+        ],
+    )
+    replay_s, _ = await _timed(policy, [_replay(policy, each) for each in trajectories])
+    return Round(
+        written=sum(written),
+        read=sum(len(t.response_mask) for t in trajectories) - sum(written),
+        searches=sum(trajectory.num_searches for trajectory in trajectories),
+        loop_s=loop_s,
+        bare_s=bare_s,
+        replay_s=replay_s,
+    )
+
+
+async def _replay(policy: LocalVllmPolicy, trajectory: Trajectory) -> None:
+    """Send the requests of a trajectory again, each writing as many tokens as it did."""
+    for turn in trajectory.turns:
+        context = trajectory.prompt_ids + trajectory.response_ids[: turn.start]
+        await policy.generate(context, max_tokens=turn.num_ids, stop=(), ignore_eos=True)
+
+
+async def _timed(
+    policy: LocalVllmPolicy, tasks: Sequence[Coroutine[Any, Any, T]]
+) -> tuple[float, list[T]]:
+    """Run tasks at once on an engine without prefix cache; gives seconds and results."""
+    await policy.forget()
+    started = time.perf_counter()
+    results = await asyncio.gather(*tasks)
+    return time.perf_counter() - started, results
+
+
+def _report(rounds: list[Round]) -> dict[str, Any]:
+    trajectories = _QUESTIONS * _GROUP * len(rounds)
     return {
         "what": "tokens/s the loop generates, searching, over those of vLLM alone",
         "trajectories_a_round": _QUESTIONS * _GROUP,
-        "searches_per_trajectory": searches / (_QUESTIONS * _GROUP * (_ROUNDS + 1)),
-        "loop_tokens_per_s": median(loop_speeds[1:]),
-        "vllm_tokens_per_s": median(bare_speeds[1:]),
-        "ratio": median(a / b for a, b in zip(loop_speeds[1:], bare_speeds[1:], strict=True)),
+        "searches_per_trajectory": sum(r.searches for r in rounds) / trajectories,
+        "written_per_trajectory": sum(r.written for r in rounds) / trajectories,
+        "read_per_trajectory": sum(r.read for r in rounds) / trajectories,
+        "loop_tokens_per_s": median(r.written / r.loop_s for r in rounds),
+        "vllm_without_tools_tokens_per_s": median(r.written / r.bare_s for r in rounds),
+        "vllm_replayed_tokens_per_s": median(r.written / r.replay_s for r in rounds),
+        "ratio_without_tools": median(r.bare_s / r.loop_s for r in rounds),
+        "ratio_replayed": median(r.replay_s / r.loop_s for r in rounds),
     }
 
 

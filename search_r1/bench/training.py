@@ -32,7 +32,7 @@ from search_r1.launch.presets import compose
 from search_r1.launch.services import free_port
 from search_r1.verl_plugin.cpu.workers import CPUTrainingWorker, use_every_core
 
-_ROUNDS = 3
+_ROUNDS = 2
 _TRAJECTORIES = 36
 _PROMPT_TOKENS = (125, 165)  # the quickstart's prompts
 _RESPONSE_TOKENS = (30, 190)  # and responses, from giving up at once to two searches

@@ -90,3 +90,5 @@ def _dry_run(preset: str, overrides: Sequence[str]) -> None:
     sys.stderr.write(f"{preset}: the config passes our checks and verl's. Nothing was started.\n")
     for problem in preflight.problems(plan["config"]):
         sys.stderr.write(f"in the way on this machine: {problem}\n")
+    for remark in preflight.remarks(plan["config"]):
+        sys.stderr.write(f"{remark}\n")

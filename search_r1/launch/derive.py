@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,18 @@ def fill(config: Config, run_dir: Path) -> None:
         run_dir: Folder of the run; need not exist yet.
     """
     config["search_r1"]["run_dir"] = str(run_dir)
-    config["trainer"]["default_local_dir"] = str(run_dir / "checkpoints")
+    trainer = config["trainer"]
+    trainer["default_local_dir"] = str(run_dir / "checkpoints")
     rollout = config["actor_rollout_ref"]["rollout"]
     rollout["agent"]["agent_loop_config_path"] = str(CONFIGS / "agent_loops.yaml")
     for model in (config["actor_rollout_ref"]["model"], config["critic"]["model"]):
         for key in ("path", "tokenizer_path", "hf_config_path", "lora_adapter_path"):
             if model.get(key):
                 model[key] = locate(model[key])
+    own_code = (config["reward"]["custom_reward_function"], config["data"]["custom_cls"])
+    for section, key in (*((part, "path") for part in own_code), (trainer, "resume_from_path")):
+        if section.get(key) and "://" not in section[key]:  # pkg://a.module is no file
+            section[key] = locate(section[key])
     for key in ("train_files", "val_files"):
         files = config["data"][key]
         config["data"][key] = (
@@ -43,6 +49,18 @@ def fill(config: Config, run_dir: Path) -> None:
 def is_remote_cluster(config: Config) -> bool:
     """Tell whether the run joins a Ray cluster that is already there."""
     return config["ray_kwargs"]["ray_init"].get("address") not in (None, "local")
+
+
+def uses_critic(config: Config) -> bool:
+    """Tell whether the run trains a critic too, by verl's rule."""
+    is_enabled = config["critic"].get("enable")
+    return config["algorithm"]["adv_estimator"] == "gae" if is_enabled is None else bool(is_enabled)
+
+
+def uses_reference(config: Config) -> bool:
+    """Tell whether the run keeps a reference policy, by verl's rule."""
+    is_in_reward = config["algorithm"].get("use_kl_in_reward")
+    return bool(is_in_reward or config["actor_rollout_ref"]["actor"].get("use_kl_loss"))
 
 
 def _fill_ray(config: Config, run_dir: Path) -> None:
@@ -79,11 +97,10 @@ def _require(is_met: bool, problem: str) -> None:
 
 
 def _check_lengths(config: Config) -> None:
-    loop, data = config["search_r1"]["loop"], config["data"]
-    rollout = config["actor_rollout_ref"]["rollout"]
-    response, limit = loop.get("max_response_tokens"), data["max_response_length"]
+    data, rollout = config["data"], config["actor_rollout_ref"]["rollout"]
+    response, limit = _loop(config)["max_response_tokens"], data["max_response_length"]
     _require(
-        response is None or response <= limit,
+        response <= limit,
         f"search_r1.loop.max_response_tokens={response} is more than "
         f"data.max_response_length={limit}; verl has no room for such a response.",
     )
@@ -94,20 +111,57 @@ def _check_lengths(config: Config) -> None:
         f"data.max_prompt_length + data.max_response_length = {total} is more than "
         f"actor_rollout_ref.rollout.max_model_len={longest}; vLLM would refuse the last turns.",
     )
-    actor = config["actor_rollout_ref"]["actor"]
-    room = actor["ppo_max_token_len_per_gpu"] * actor.get("ulysses_sequence_parallel_size", 1)
-    _require(
-        not actor["use_dynamic_bsz"] or room >= total,
-        f"actor_rollout_ref.actor.ppo_max_token_len_per_gpu={room} is less than one sequence of "
-        f"{total} tokens (data.max_prompt_length + data.max_response_length).",
+
+
+def _loop(config: Config) -> Config:
+    """Give the loop's limits, those the config leaves out at their defaults."""
+    from search_r1.loop import LoopConfig  # here: the launcher itself does without its imports
+
+    defaults = {field.name: field.default for field in fields(LoopConfig)}
+    return defaults | (config["search_r1"]["loop"] or {})
+
+
+def _check_micro_batches(config: Config) -> None:
+    """A micro-batch packed by tokens must hold at least one whole sequence."""
+    total = config["data"]["max_prompt_length"] + config["data"]["max_response_length"]
+    parts = config["actor_rollout_ref"]
+    actor, rollout, ref = parts["actor"], parts["rollout"], parts["ref"]
+    is_bypassed = (config["algorithm"].get("rollout_correction") or {}).get("bypass_mode")
+    rooms = (
+        ("actor_rollout_ref.actor.ppo", actor, actor["use_dynamic_bsz"]),
+        (
+            "actor_rollout_ref.rollout.log_prob",
+            rollout,
+            rollout["log_prob_use_dynamic_bsz"] and not is_bypassed,
+        ),
+        (
+            "actor_rollout_ref.ref.log_prob",
+            ref,
+            ref["log_prob_use_dynamic_bsz"] and uses_reference(config),
+        ),
+        (
+            "critic.ppo",
+            config["critic"],
+            config["critic"]["use_dynamic_bsz"] and uses_critic(config),
+        ),
     )
+    for name, section, is_used in rooms:
+        key = f"{name}_max_token_len_per_gpu"
+        tokens = section[key.rpartition(".")[2]]
+        holder = section if section is config["critic"] else actor  # they share a sequence alike
+        gpus = holder.get("ulysses_sequence_parallel_size") or 1
+        _require(
+            not is_used or tokens * gpus >= total,
+            f"{key}={tokens}{f' (of {gpus} GPUs each)' if gpus > 1 else ''} is less than one "
+            f"sequence of {total} tokens (data.max_prompt_length + data.max_response_length).",
+        )
 
 
 def _check_turns(config: Config) -> None:
-    loop = config["search_r1"]["loop"]
-    turn, response = loop.get("max_turn_tokens"), loop.get("max_response_tokens")
+    loop = _loop(config)
+    turn, response = loop["max_turn_tokens"], loop["max_response_tokens"]
     _require(
-        turn is None or response is None or turn <= response,
+        turn <= response,
         f"search_r1.loop.max_turn_tokens={turn} is more than max_response_tokens={response}.",
     )
 
@@ -161,10 +215,32 @@ def _check_retriever(config: Config) -> None:
     )
 
 
+def _check_held_out(config: Config) -> None:
+    data = config["data"]
+    samples = data.get("val_max_samples") or -1
+    _require(
+        samples <= 0 or data.get("seed") is not None or not data.get("shuffle", True),
+        f"data.val_max_samples={samples} draws held-out questions, and without data.seed every "
+        "process draws others, a resumed run too; set data.seed=0.",
+    )
+
+
+def _check_reward(config: Config) -> None:
+    path = config["reward"]["custom_reward_function"].get("path")
+    _require(
+        not path or config["reward"]["num_workers"] > 0,
+        f"reward.custom_reward_function.path={path} scores in verl's reward workers, but "
+        "reward.num_workers=0; set reward.num_workers=1.",
+    )
+
+
 _CHECKS: tuple[Callable[[Config], None], ...] = (
     _check_lengths,
+    _check_micro_batches,
     _check_turns,
     _check_batches,
     _check_devices,
     _check_retriever,
+    _check_held_out,
+    _check_reward,
 )

@@ -10,11 +10,17 @@ from search_r1.launch import runs
 from search_r1.launch.derive import Config, is_remote_cluster
 from search_r1.launch.places import root_dir
 
+_DEVICE_CHOICES = frozenset({"VERL_PLATFORM", "VERL_ENGINE_DEVICE", "VLLM_TARGET_DEVICE"})
+
 
 def base_environment() -> dict[str, str]:
-    """Give our own environment, with this checkout importable from any folder."""
+    """Give our own environment, with this checkout importable from any folder.
+
+    What chooses the device is left out: only the preset's ``search_r1.env`` may.
+    """
     paths = [str(root_dir()), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return dict(os.environ) | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    inherited = {name: value for name, value in os.environ.items() if name not in _DEVICE_CHOICES}
+    return inherited | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
 def training_environment(

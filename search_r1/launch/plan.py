@@ -18,6 +18,7 @@ from typing import Any
 from search_r1.launch import derive, runs
 from search_r1.launch.errors import LaunchError, UsageError
 from search_r1.launch.presets import check_syntax, compose, parse
+from search_r1.launch.records import has_evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,19 @@ def make_plan(preset: str, overrides: Sequence[str], runs_dir: Path) -> Plan:
         combined = merge_overrides(runs.read_notes(unfinished).get("overrides", []), overrides)
     config = compose(preset, combined)
     config.trainer.resume_mode = mode
-    if step:
-        config.trainer.val_before_train = False  # validated when the checkpoint was new
+    if step and "trainer.val_before_train" not in given:
+        config.trainer.val_before_train = _lacks_evaluation(config.trainer, run_dir, step)
     plain = _resolved(config)
     derive.fill(plain, run_dir)
     return Plan(preset, combined, str(run_dir), step, plain)
+
+
+def _lacks_evaluation(trainer: Any, run_dir: Path, step: int) -> bool:
+    """Tell whether a checkpoint's step was to be evaluated and was not: verl saves it before."""
+    total = trainer.total_training_steps
+    is_last = total is not None and step >= total
+    is_due = trainer.test_freq > 0 and (is_last or step % trainer.test_freq == 0)
+    return is_due and not has_evaluation(run_dir, step)
 
 
 def merge_overrides(earlier: Sequence[str], later: Sequence[str]) -> list[str]:

@@ -7,14 +7,15 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from search_r1.launch.derive import Config, is_remote_cluster
+from search_r1.launch.derive import Config, is_remote_cluster, uses_critic, uses_reference
 from search_r1.launch.errors import LaunchError
 from search_r1.launch.places import artifacts_dir, runs_dir
-from search_r1.launch.services import HOST, is_port_free, is_ready
+from search_r1.launch.services import HOST, is_port_free, ready_status
 
 _GIB = 2**30
 _PYTHONS = ((3, 11), (3, 12))
@@ -27,6 +28,7 @@ _MAKERS = (
     ("questions/hotpotqa/", "python -m data_prep.hotpotqa"),
 )
 QUICKSTART = _MAKERS[0][1]
+_SERVES = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)  # Search-R1's own server has no /ready
 
 
 def problems(config: Config) -> list[str]:
@@ -47,6 +49,19 @@ def require_ready(config: Config) -> None:
         raise LaunchError("\n       ".join(found))
 
 
+def remarks(config: Config) -> list[str]:
+    """List what could not be checked, one line each."""
+    if disk_need_gb(config) is not None:
+        return []
+    folder, free_gb = _disk()
+    model = config["actor_rollout_ref"]["model"]["path"]
+    return [
+        f"disk space is not checked: the weights of {model} are not on this machine yet. "
+        f"A checkpoint takes about 12 bytes per parameter, 40 GB at 3B; {folder} has "
+        f"{free_gb:.0f} GiB free."
+    ]
+
+
 def maker_of(path: str) -> str | None:
     """Give the command that makes a file or folder of the artifacts, or None."""
     try:
@@ -65,6 +80,12 @@ def local_inputs(config: Config) -> list[tuple[str, str]]:
     for key in ("train_files", "val_files"):
         files = config["data"][key]
         inputs += [(f"data.{key}", f) for f in (files if isinstance(files, list) else [files])]
+    own_reward = config["reward"]["custom_reward_function"].get("path")
+    if own_reward and not own_reward.startswith("pkg://"):
+        key = "reward.custom_reward_function.path"
+        inputs.append((key, own_reward.removeprefix("file://")))
+    if config["trainer"].get("resume_mode") == "resume_path":
+        inputs.append(("trainer.resume_from_path", str(config["trainer"].get("resume_from_path"))))
     if index := config["search_r1"]["retriever"].get("index"):
         inputs.append(("search_r1.retriever.index", index))
     return inputs
@@ -78,28 +99,44 @@ def uses_quickstart(config: Config) -> bool:
 def memory_need_gb(config: Config) -> float | None:
     """Estimate what a run on the CPU takes, all processes together; None for GPU runs.
 
-    Fixed: Ray and the Python processes that import torch. Per parameter (2 bytes in a bf16 file):
-    float32 weights, gradients and two Adam moments, and the engine's copy. Per token of a
-    micro-batch: logits in float32, a few times over.
+    Fixed: Ray and the Python processes that import torch, as measured. Per parameter (2 bytes in a
+    bf16 file): float32 weights, gradients and two Adam moments, for the actor and for the critic;
+    the reference's float32 weights; the engine's copy. Per token of a micro-batch: measured
+    between micro-batches of 1,024 and 1,536 tokens, nine times its logits in float32.
     """
     if config["trainer"]["device"] != "cpu":
         return None
-    weights = sum(f.stat().st_size for f in _model_dir(config).glob("*.safetensors"))
-    tokens = config["actor_rollout_ref"]["actor"]["ppo_max_token_len_per_gpu"]
-    logits = tokens * 50_000 * 4 * 4
-    return float(5.0 + (10 * weights + logits) / _GIB)
+    part = config["actor_rollout_ref"]
+    copies = 2 + 8 * (1 + uses_critic(config)) + 2 * uses_reference(config)
+    tokens = part["actor"]["ppo_max_token_len_per_gpu"] * 50_000 * 4 * 9
+    engine = part["rollout"].get("engine_kwargs", {}).get("vllm", {})
+    cache = engine.get("kv_cache_memory_bytes") or 0
+    return float(9.4 + (copies * (_weight_bytes(config) or 0) + tokens + cache) / _GIB)
 
 
-def disk_need_gb(config: Config) -> float:
-    """Estimate what checkpoints take: float32 weights, two Adam moments, one more meanwhile."""
-    weights = sum(f.stat().st_size for f in _model_dir(config).glob("*.safetensors"))
+def disk_need_gb(config: Config) -> float | None:
+    """Estimate what checkpoints take: float32 weights, two Adam moments, one more meanwhile.
+
+    None when the model is not on this machine, so that its size is unknown.
+    """
+    if config["trainer"]["save_freq"] <= 0:
+        return 1.0
+    weights = _weight_bytes(config)
+    if weights is None:
+        return None
     kept = config["trainer"].get("max_actor_ckpt_to_keep") or 2
-    is_saving = config["trainer"]["save_freq"] > 0
-    return 1.0 + (6 * weights * (kept + 1) / _GIB if is_saving else 0)
+    return 1.0 + 6 * weights * (1 + uses_critic(config)) * (kept + 1) / _GIB
 
 
-def _model_dir(config: Config) -> Path:
-    return Path(config["actor_rollout_ref"]["model"]["path"])
+def _weight_bytes(config: Config) -> int | None:
+    """Give the size of the model's weight files; None when they are not here."""
+    folder = Path(config["actor_rollout_ref"]["model"]["path"])
+    if not folder.is_dir():
+        return None
+    for pattern in ("*.safetensors", "*.bin"):
+        if size := sum(file.stat().st_size for file in folder.glob(pattern)):
+            return size
+    return None
 
 
 def _check_python(_: Config) -> Iterator[str]:
@@ -143,15 +180,20 @@ def _check_shared_memory(config: Config) -> Iterator[str]:
 
 
 def _check_disk(config: Config) -> Iterator[str]:
-    folder = runs_dir()
-    while not folder.exists():
-        folder = folder.parent
-    free_gb, need_gb = shutil.disk_usage(folder).free / _GIB, disk_need_gb(config)
-    if free_gb < need_gb:
+    (folder, free_gb), need_gb = _disk(), disk_need_gb(config)
+    if need_gb is not None and free_gb < need_gb:
         yield (
             f"{folder} has {free_gb:.1f} GiB free and the run's checkpoints take {need_gb:.1f}; "
             "free some space, set SEARCH_R1_RUNS to a larger disk, or set trainer.save_freq=-1."
         )
+
+
+def _disk() -> tuple[Path, float]:
+    """Give the folder of the runs, or the nearest that exists, and the GiB free there."""
+    folder = runs_dir()
+    while not folder.exists():
+        folder = folder.parent
+    return folder, shutil.disk_usage(folder).free / _GIB
 
 
 def _check_gpus(config: Config) -> Iterator[str]:
@@ -177,19 +219,19 @@ def _check_retriever(config: Config) -> Iterator[str]:
     url = urlsplit(retriever["client"].get("url") or "")
     if not url.hostname:
         return  # the launcher starts one on a port of its choice
-    port = url.port or (443 if url.scheme == "https" else 80)
     if retriever.get("index"):
+        port = url.port
         if url.hostname not in (HOST, "localhost"):
             yield (
                 f"search_r1.retriever.index is to be served here, but client.url={url.geturl()} is "
                 "another machine; set only one of the two."
             )
-        elif not is_port_free(port):
+        elif port and not is_port_free(port):
             yield (
                 f"port {port} is taken; stop what listens there, choose another one with "
                 f"search_r1.retriever.client.url=http://{HOST}:PORT, or leave the url out."
             )
-    elif url.scheme == "http" and not is_ready(url.hostname, port, timeout_s=5.0):
+    elif ready_status(url.geturl(), timeout_s=5.0) not in _SERVES:
         yield (
             f"no retrieval server answers at {url.geturl()}; start one with python -m "
             "retriever.server --index DIR, or set search_r1.retriever.index=DIR to have it started."

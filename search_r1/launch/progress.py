@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search_r1.launch import runs
+from search_r1.launch.evaluations import evaluation_path, read_scores
 
 Metrics = dict[str, Any]
 _MINUTE_S = 60
@@ -36,19 +37,20 @@ class Progress:
         self._step_s: list[float] = []
         self.first_line_at: float | None = None
 
-    def update(self) -> None:
-        """Print what is new; a line that is still being written waits for the next call."""
+    def update(self) -> bool:
+        """Print what is new, and tell whether anything was; half a line waits for the next call."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 fresh = file.read()
         except OSError:
-            return
+            return False
         whole = fresh[: fresh.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():
             self.first_line_at = self.first_line_at or time.monotonic()
             say(self.describe(json.loads(line)))
+        return bool(whole)
 
     def describe(self, metrics: Metrics) -> str:
         """Put one line of metrics into plain words."""
@@ -85,9 +87,8 @@ _WORDS = {
 
 def evaluation_em(run_dir: Path, step: int) -> tuple[float, int] | None:
     """Give EM and number of questions of the validation after a step, or None if there was none."""
-    path = run_dir / "eval" / f"step_{step:06d}.jsonl"
+    path = evaluation_path(run_dir, step)
     if not path.exists():
         return None
-    with path.open(encoding="utf-8") as file:
-        scores = {row["question"]: row["reward"]["em"] for row in map(json.loads, file)}
+    scores, _ = read_scores(path)
     return (sum(scores.values()) / len(scores), len(scores)) if scores else None

@@ -11,7 +11,7 @@ import numpy as np
 
 from search_r1.launch import runs
 from search_r1.launch.errors import LaunchError
-from search_r1.types import StopReason
+from search_r1.launch.evaluations import Scores, read_scores
 
 Metrics = dict[str, Any]
 _RESAMPLES = 5000
@@ -23,7 +23,7 @@ class Evaluation:
     """One pass over the held-out questions."""
 
     step: int
-    em_of: dict[tuple[str, str], float]
+    em_of: Scores
     """EM by (data source, question); trajectories that infrastructure ended are left out."""
     num_failed: int
     """How many were left out."""
@@ -74,19 +74,18 @@ def training_steps(metrics: dict[int, Metrics]) -> dict[int, Metrics]:
     return {step: values for step, values in metrics.items() if "timing_s/step" in values}
 
 
+def has_evaluation(run_dir: Path, step: int) -> bool:
+    """Tell whether the validation after a step was finished and logged."""
+    if not (run_dir / runs.METRICS).exists():
+        return False
+    return any(key.startswith("val-core/") for key in read_metrics(run_dir).get(step, {}))
+
+
 def read_evaluations(run_dir: Path) -> list[Evaluation]:
-    """Read every validation, in order of steps; of a question seen twice the later score wins."""
+    """Read every validation that scored anything, in order of steps."""
     evaluations = []
     for path in sorted((run_dir / "eval").glob("step_*.jsonl")):
-        scores: dict[tuple[str, str], float] = {}
-        failed = 0
-        with path.open(encoding="utf-8") as file:
-            for row in map(json.loads, file):
-                if row["stop_reason"] and StopReason(row["stop_reason"]).is_infrastructure:
-                    failed += 1
-                else:
-                    source = str(row["metadata"].get("data_source", ""))
-                    scores[source, row["question"]] = row["reward"]["em"]
+        scores, failed = read_scores(path)
         if scores:
             evaluations.append(Evaluation(int(path.stem.removeprefix("step_")), scores, failed))
     return evaluations

@@ -12,9 +12,8 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,13 +22,14 @@ import yaml
 from search_r1.launch import preflight, processes, runs, services
 from search_r1.launch.derive import is_remote_cluster
 from search_r1.launch.environment import base_environment, training_environment
-from search_r1.launch.errors import LaunchError, StoppedError, UsageError
+from search_r1.launch.errors import LaunchError, UsageError
 from search_r1.launch.guardian import Guardian
 from search_r1.launch.logs import last_errors
 from search_r1.launch.places import root_dir, runs_dir
 from search_r1.launch.progress import Progress, say
 from search_r1.launch.resources import MemorySampler
 from search_r1.launch.services import HOST, Service
+from search_r1.launch.signals import signals_raise
 
 _READY_TIMEOUT_S = 600.0  # a large index takes minutes to load
 _POLL_S = 0.5
@@ -67,7 +67,7 @@ def run(preset: str, overrides: Sequence[str], command: Sequence[str]) -> None:
         command: What the user typed, for the notes.
     """
     run_id = uuid.uuid4().hex
-    with _signals_raise(run_id):
+    with signals_raise(run_id):
         say(f"Composing and checking the preset {preset} ...")
         plan = request_plan(preset, overrides)
         say(f"This run goes to {plan['run_dir']}")
@@ -78,30 +78,6 @@ def run(preset: str, overrides: Sequence[str], command: Sequence[str]) -> None:
             run_.train()
             run_.clean_up()
             run_.sum_up()
-
-
-@contextmanager
-def _signals_raise(run_id: str) -> Iterator[None]:
-    """Turn the first SIGINT, SIGTERM or SIGHUP into StoppedError; more only speed cleaning up."""
-    is_stopping = False
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        nonlocal is_stopping
-        if is_stopping:
-            processes.send(processes.find_marked(run_id), signal.SIGKILL)
-            return
-        is_stopping = True
-        raise StoppedError(number)
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
-        numbers.append(signal.SIGHUP)
-    previous = {number: signal.signal(number, on_signal) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 class Run:
@@ -152,8 +128,12 @@ class Run:
         self._stack.enter_context(runs.occupy(self.run_dir))
         if self._plan["resumed_step"]:
             say(f"Continuing after step {self._plan['resumed_step']} of that run.")
-            runs.set_abandoned_aside(self.run_dir, self._plan["resumed_step"])
+            is_evaluated = not self.config["trainer"]["val_before_train"]
+            runs.set_abandoned_aside(self.run_dir, self._plan["resumed_step"], is_evaluated)
+        for remark in preflight.remarks(self.config):
+            say(f"  {remark}")
         self._write_notes()
+        self._stack.callback(self._update_notes)
 
     def serve(self) -> None:
         """Serve the preset's index, if it names one, and write the config with the address."""
@@ -161,14 +141,13 @@ class Run:
         if retriever.get("index"):
             with self._stage("retriever"):
                 url = urlsplit(retriever["client"].get("url") or "")
-                port = url.port or services.free_port()
-                retriever["client"]["url"] = f"http://{HOST}:{port}"
                 say(f"Starting the retrieval server over {retriever['index']} ...")
-                command = services.retriever_command(retriever["index"], port)
+                command = services.retriever_command(retriever["index"], url.port or 0)
                 self._retriever = self._start(
                     "retrieval server", command, "retriever.log", self._base
                 )
-                services.wait_ready(self._retriever, port, _READY_TIMEOUT_S)
+                port = services.wait_ready(self._retriever, url.port or 0, _READY_TIMEOUT_S)
+            retriever["client"]["url"] = f"http://{HOST}:{port}"
             say(f"  ready on {retriever['client']['url']} after {self._stage_s['retriever']:.0f} s")
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
         (self.run_dir / runs.CONFIG).write_text(text, encoding="utf-8")
@@ -188,7 +167,8 @@ class Run:
             started = time.monotonic()
             trainer = self._start("training", command, "train.log", environment)
             while (code := trainer.poll()) is None:
-                progress.update()
+                if progress.update():
+                    self._update_notes()
                 self._require_retriever()
                 time.sleep(_POLL_S)
             progress.update()
@@ -263,15 +243,21 @@ class Run:
         finally:
             self._stage_s[name] = time.monotonic() - started
 
+    def _update_notes(self) -> None:
+        """Write the notes as they are so far; a full disk must not hide what ended the run."""
+        with suppress(OSError):
+            self._write_notes()
+
     def _write_notes(self) -> None:
         """Write what only the launcher knows; parts of a continued run are added up."""
         earlier = runs.read_notes(self.run_dir)
         parts = [part for part in earlier.get("parts", []) if part["run_id"] != self._run_id]
+        stages = {"total": time.monotonic() - self._started} | self._stage_s
         this_part = {
             "run_id": self._run_id,
             "command": self._command,
             "resumed_step": self._plan["resumed_step"],
-            "stages_s": {name: round(value, 1) for name, value in self._stage_s.items()},
+            "stages_s": {name: round(value, 1) for name, value in stages.items()},
             "memory": self._sampler.report(),
         }
         notes = {

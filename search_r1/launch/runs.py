@@ -98,11 +98,17 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     partial.replace(path)
 
 
-def set_abandoned_aside(run_dir: Path, step: int) -> None:
-    """Move trajectories of steps after a checkpoint away: a resumed run does these steps again."""
-    for kind in ("trajectories", "eval"):
+def set_abandoned_aside(run_dir: Path, step: int, is_evaluated: bool = True) -> None:
+    """Move trajectories of steps after a checkpoint away: a resumed run does these steps again.
+
+    Args:
+        run_dir: Folder of the run.
+        step: The checkpoint's.
+        is_evaluated: Whether the evaluation after that step is kept; else it is done again too.
+    """
+    for kind, last in (("trajectories", step), ("eval", step if is_evaluated else step - 1)):
         for path in (run_dir / kind).glob("step_*.jsonl"):
-            if int(path.stem.removeprefix("step_")) > step:
+            if int(path.stem.removeprefix("step_")) > last:
                 target = run_dir / "abandoned" / f"{kind}_{path.stem}_{int(time.time())}.jsonl"
                 target.parent.mkdir(exist_ok=True)
                 path.rename(target)

@@ -66,6 +66,10 @@ class LocalVllmPolicy:
         ]
         return Generation(ids, logprobs, context_digest=digest(final.prompt_token_ids or []))
 
+    async def forget(self) -> None:
+        """Drop the prefix cache, as a weight update does."""
+        await self._engine.reset_prefix_cache()
+
     def close(self) -> None:
         """Stop the engine and its processes."""
         self._engine.shutdown()

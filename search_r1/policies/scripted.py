@@ -44,8 +44,8 @@ class ScriptedPolicy:
     string may run past it. An empty text samples nothing, as an engine that gives up.
 
     Args:
-        turns: The script; a plain string is a :class:`ScriptedTurn` without overrun and without
-            end-of-text.
+        turns: The script; a plain string is a :class:`ScriptedTurn` without overrun that ends with
+            the end-of-text token, unless it is empty.
         codec: Encodes the texts; its smallest end-of-text id is the one sampled.
         logprob: Log-probability given to every sampled id, in nats.
     """
@@ -53,7 +53,10 @@ class ScriptedPolicy:
     def __init__(
         self, turns: Sequence[str | ScriptedTurn], codec: Codec, *, logprob: float = -0.5
     ) -> None:
-        self._turns = [ScriptedTurn(turn) if isinstance(turn, str) else turn for turn in turns]
+        self._turns = [
+            ScriptedTurn(turn, has_eos=bool(turn)) if isinstance(turn, str) else turn
+            for turn in turns
+        ]
         self._codec = codec
         self._logprob = logprob
         self.requests: list[Request] = []

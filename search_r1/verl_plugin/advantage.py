@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,20 @@ def grpo_masked_advantage(
 
     A trajectory that an infrastructure failure ended has reward 0 and an all-zero mask. It learns
     nothing, and under plain GRPO its 0 would still make its siblings look better than they were.
+    A sibling left alone has nothing to be compared with and learns nothing either.
     """
-    is_scaled = config is None or config.get("norm_adv_by_std_in_grpo", True)
-    own_group = [
-        uid if mask.any() else f"masked_{row}"
-        for row, (uid, mask) in enumerate(zip(index, response_mask, strict=True))
+    is_sound = response_mask.bool().any(dim=-1).tolist()
+    sizes = Counter(uid for uid, sound in zip(index, is_sound, strict=True) if sound)
+    is_compared = [sound and sizes[uid] > 1 for uid, sound in zip(index, is_sound, strict=True)]
+    groups = [
+        uid if kept else f"alone_{row}"
+        for row, (uid, kept) in enumerate(zip(index, is_compared, strict=True))
     ]
-    return core_algos.compute_grpo_outcome_advantage(
+    advantages, returns = core_algos.compute_grpo_outcome_advantage(
         token_level_rewards,
         response_mask,
-        np.array(own_group, dtype=object),
-        norm_adv_by_std_in_grpo=is_scaled,
+        np.array(groups, dtype=object),
+        norm_adv_by_std_in_grpo=config is None or config.get("norm_adv_by_std_in_grpo", True),
     )
+    kept_rows = torch.tensor(is_compared).unsqueeze(-1)
+    return advantages * kept_rows, returns * kept_rows

@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from omegaconf import DictConfig
-from transformers import GenerationConfig
+from transformers import AutoConfig, GenerationConfig
 from verl.experimental.agent_loop.agent_loop import (
     AgentLoopBase,
     AgentLoopMetrics,
@@ -36,11 +36,12 @@ class SearchAgentLoop(AgentLoopBase):
         """Roll one trajectory out; score it, unless verl was given another reward function."""
         uid = f"{row['uid']}_{row['session_id']}"
         settings = self._settings
+        client = _client(settings.retriever.client)
         loop = SearchLoop(
             policy=VerlPolicy(self.server_manager, uid, sampling_params),
             codec=HfCodec(self.tokenizer, self._eos_ids()),
             parser=get_tool_parser(settings.parser)(**settings.parser_options),
-            searcher=_client(settings.retriever.client),
+            searcher=client,
             config=settings.loop,
         )
         trajectory = await loop.run(
@@ -51,6 +52,7 @@ class SearchAgentLoop(AgentLoopBase):
         )
         trajectory.step = int(row["global_steps"])
         trajectory.metadata["data_source"] = row["data_source"]
+        trajectory.metadata["retriever_retries"] = client.counters.retries  # of this process so far
         trajectory.reward = score(trajectory, settings.reward)
         has_own_reward = self.config.reward.custom_reward_function.path is not None
         return self._output(trajectory, trajectory.reward["total"] if not has_own_reward else None)
@@ -58,6 +60,8 @@ class SearchAgentLoop(AgentLoopBase):
     def _prompt_ids(self, messages: Any) -> list[int]:
         messages = [dict(message) for message in messages]
         if self._settings.prompt_style == "chat":
+            for message in messages:
+                message["content"] = self._defuse(message["content"])
             ids = self.tokenizer.apply_chat_template(
                 messages, add_generation_prompt=True, tokenize=True, return_dict=False
             )
@@ -71,6 +75,12 @@ class SearchAgentLoop(AgentLoopBase):
                 f"it or drop the question. It begins: {messages[-1]['content'][:80]!r}"
             )
         return list(ids)
+
+    def _defuse(self, content: str) -> str:
+        """Keep a question that contains a special token from ending its own chat turn."""
+        for token in self.tokenizer.all_special_tokens:
+            content = content.replace(token, f"{token[:1]} {token[1:]}")
+        return content
 
     def _eos_ids(self) -> tuple[int, ...]:
         """Give every id at which vLLM ends the text: instruct models list several."""
@@ -126,11 +136,14 @@ def _client(config: SearchClientConfig) -> SearchClient:
 
 @functools.cache
 def _eos_ids(model_path: str) -> tuple[int, ...]:
-    try:
-        eos = GenerationConfig.from_pretrained(model_path).eos_token_id
-    except OSError:  # a model without generation_config.json
-        return ()
-    return tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,)
+    ids: set[int] = set()
+    for kind in (GenerationConfig, AutoConfig):
+        try:
+            eos = kind.from_pretrained(model_path).eos_token_id
+        except (OSError, ValueError, AttributeError):  # the file or the field is missing
+            continue
+        ids |= set(eos) if isinstance(eos, list) else {eos} - {None}
+    return tuple(sorted(ids))
 
 
 _settings_of: dict[int, SearchSettings] = {}

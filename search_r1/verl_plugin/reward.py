@@ -32,7 +32,8 @@ def compute_score(
         ground_truth: ``target``, the gold answers.
         extra_info: ``trajectory``, the record the agent loop left there.
         weights: Fields of :class:`search_r1.rewards.RewardConfig`, from
-            ``reward.custom_reward_function.reward_kwargs``.
+            ``reward.custom_reward_function.reward_kwargs``; without any, the preset's
+            ``search_r1.reward`` holds.
 
     Returns:
         ``score``, which verl trains on, ``acc`` (EM) and the other parts.
@@ -42,5 +43,5 @@ def compute_score(
         **outcome_scores(record["prediction"], list(ground_truth["target"])),
         "format": record["reward"]["format"],
     }
-    total = weigh(parts, RewardConfig(**weights))
+    total = weigh(parts, RewardConfig(**weights)) if weights else record["reward"]["total"]
     return {"score": total, "acc": parts["em"], **parts}

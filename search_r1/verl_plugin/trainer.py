@@ -14,9 +14,11 @@ import transfer_queue as tq
 from omegaconf import DictConfig, OmegaConf
 from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY, PPOTrainer
 from verl.utils import tracking
+from verl.utils.import_utils import load_class_from_fqn
+from verl.utils.logging_utils import configure_verl_logging
 
 import search_r1.verl_plugin.advantage  # noqa: F401  registers grpo_masked on import
-from search_r1.metrics import Record, trajectory_metrics
+from search_r1.metrics import INFRASTRUCTURE, Record, trajectory_metrics
 
 
 class RecordingBuffer:
@@ -71,6 +73,8 @@ class TrajectoryRecorder(PPOTrainer):
             record["reward"]["total"] = total  # the user's own reward function may have set it
         records.sort(key=lambda record: record["uid"])
         is_validation = batch.partition_id == "val"
+        if not is_validation:
+            _require_sound(records)
         folder = self._run_dir / ("eval" if is_validation else "trajectories")
         _append_lines(folder / f"step_{self.global_steps:06d}.jsonl", records)
         if not is_validation:
@@ -109,6 +113,7 @@ class SearchTaskRunner:
         """Train until the last step."""
         from verl.trainer.ppo.v1 import AgentLoopManagerTQ
 
+        configure_verl_logging()
         tracking.FileLogger = AppendingFileLogger
         trainer_class = recording_trainer(config.trainer.v1.trainer_mode)
         config.transfer_queue.enable = True
@@ -119,7 +124,11 @@ class SearchTaskRunner:
         try:
             trainer = trainer_class(config=config)
             trainer.init()
-            rollout = AgentLoopManagerTQ.create(
+            manager = config.actor_rollout_ref.rollout.agent.get("agent_loop_manager_class")
+            manager_class = (
+                load_class_from_fqn(manager, "AgentLoopManager") if manager else AgentLoopManagerTQ
+            )
+            rollout = manager_class.create(
                 config=config,
                 llm_client=trainer.get_llm_client(),
                 teacher_client=trainer.get_teacher_client(),
@@ -128,10 +137,12 @@ class SearchTaskRunner:
             trainer.fit(rollout)
             succeeded = True
         finally:
-            logger = getattr(trainer, "logger", None)
-            if logger is not None:
-                logger.finish(exit_code=0 if succeeded else 1)
-            tq.close()
+            try:
+                logger = getattr(trainer, "logger", None)
+                if logger is not None:
+                    logger.finish(exit_code=0 if succeeded else 1)
+            finally:
+                tq.close()
 
 
 def recording_trainer(mode: str) -> type[PPOTrainer]:
@@ -156,6 +167,18 @@ def _on_cpu(remote_class: Any) -> Any:
         workers.engine_workers.TrainingWorker: workers.CPUTrainingWorker,
     }
     return ray.remote(versions[remote_class.__ray_actor_class__])
+
+
+def _require_sound(records: Sequence[Record]) -> None:
+    """Stop when infrastructure ended every trajectory of a step: there is nothing to learn from."""
+    if any(record["stop_reason"] not in INFRASTRUCTURE for record in records):
+        return
+    reason = records[0]["metadata"].get("retriever_error", "the rollout engine gave no tokens")
+    raise RuntimeError(
+        f"all {len(records)} trajectories of this step were lost to infrastructure, the first one "
+        f"because {reason}. "
+        "Mend that and go on with trainer.resume_mode=auto."
+    )
 
 
 def _append_lines(path: Path, records: Sequence[Record]) -> None:

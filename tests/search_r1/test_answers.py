@@ -33,9 +33,9 @@ def test_the_first_closed_answer_is_found(text, answer):
     "text", ["<answer>" * 12_500, "</answer>" * 11_000, "<answer></answer" * 6_000, "<" * 100_000]
 )
 def test_finding_an_answer_in_100_kb_is_fast(text):
-    started = time.perf_counter()
+    started = time.process_time()
     find_answer(text)
-    assert time.perf_counter() - started < 0.05
+    assert time.process_time() - started < 1.0  # quadratic work would take minutes
 
 
 @pytest.mark.parametrize(

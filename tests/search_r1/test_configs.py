@@ -149,6 +149,21 @@ def make(tmp_path: Path, *overrides: str) -> plan.Plan:
             "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=2048",
             "less than one sequence of 4096",
         ),
+        (
+            "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu=4095",
+            r"rollout\.log_prob_max_token_len_per_gpu=4095 is less than one sequence of 4096",
+        ),
+        (
+            "actor_rollout_ref.ref.log_prob_max_token_len_per_gpu=4095",
+            r"ref\.log_prob_max_token_len_per_gpu=4095 is less than one",
+        ),
+        ("~search_r1.loop.max_response_tokens", "max_response_tokens=4096 is more than data."),
+        ("search_r1.loop.max_turn_tokens=3585", "max_turn_tokens=3585 is more than max_resp"),
+        ("data.seed=null", "val_max_samples=1024 draws .* without data.seed"),
+        (
+            "reward.custom_reward_function.path=mine.py",
+            "path=mine.py scores .* reward.num_workers=0; set reward.num_workers=1",
+        ),
         ("data.train_batch_size=300", "train_batch_size=300 is not a multiple"),
         ("actor_rollout_ref.rollout.n=1", "n=1; make it at least 2"),
         ("actor_rollout_ref.rollout.tensor_model_parallel_size=3", "=3 does not divide"),
@@ -161,6 +176,25 @@ def test_values_that_cannot_go_together_are_refused(
 ) -> None:
     with pytest.raises(LaunchError, match=message):
         derive.check_consistency(make(tmp_path, override).config)
+
+
+def test_a_critics_micro_batch_holds_a_sequence(tmp_path: Path) -> None:
+    room = "critic.ppo_max_token_len_per_gpu=4000"
+    derive.check_consistency(make(tmp_path, room).config)  # GRPO has no critic
+    config = plan.make_plan("ppo_7b_8gpu", [room], tmp_path).config
+    with pytest.raises(LaunchError, match=r"critic\.ppo_max_token_len_per_gpu=4000 is less"):
+        derive.check_consistency(config)
+    config["critic"]["ulysses_sequence_parallel_size"] = 2
+    derive.check_consistency(config)
+
+
+def test_questions_drawn_without_a_seed_are_refused_only_where_they_are_drawn(
+    tmp_path: Path,
+) -> None:
+    config = make(tmp_path, "data.seed=null", "data.shuffle=false").config
+    derive.check_consistency(config)  # the first ones, always the same
+    config = make(tmp_path, "data.seed=null", "data.val_max_samples=-1").config
+    derive.check_consistency(config)
 
 
 def test_a_plain_start_is_a_new_run_and_resuming_is_explicit(tmp_path: Path) -> None:
@@ -177,7 +211,52 @@ def test_a_plain_start_is_a_new_run_and_resuming_is_explicit(tmp_path: Path) -> 
     assert resumed.config["trainer"]["default_local_dir"] == str(old / "checkpoints")
     assert resumed.config["trainer"]["total_training_steps"] == 300, "the later override counts"
     assert resumed.config["actor_rollout_ref"]["rollout"]["n"] == 8, "the earlier one is kept"
-    assert not resumed.config["trainer"]["val_before_train"]
+
+
+@pytest.mark.parametrize(
+    ("step", "metrics", "overrides", "is_evaluated_again"),
+    [
+        (50, "", [], True),
+        (50, '{"step": 50, "timing_s/step": 1.0, "val-core/nq/acc/mean@1": 0.3}', [], False),
+        (50, '{"step": 50, "timing_s/step": 1.0}', [], True),
+        (40, "", [], False),
+        (60, "", ["trainer.total_training_steps=60"], True),
+        (50, "", ["trainer.test_freq=-1"], False),
+        (50, "", ["trainer.val_before_train=false"], False),
+        (40, "", ["trainer.val_before_train=true"], True),
+    ],
+)
+def test_a_resumed_run_does_the_evaluation_its_checkpoint_lacks(
+    tmp_path: Path, step: int, metrics: str, overrides: list[str], is_evaluated_again: bool
+) -> None:
+    old = tmp_path / "grpo_3b_8gpu" / "2026-01-01_00-00-00"
+    (old / "checkpoints").mkdir(parents=True)
+    (old / "checkpoints" / "latest_checkpointed_iteration.txt").write_text(str(step))
+    if metrics:
+        (old / "metrics.jsonl").write_text(metrics + "\n")
+    resumed = make(tmp_path, "trainer.resume_mode=auto", *overrides)
+    assert resumed.resumed_step == step
+    assert resumed.config["trainer"]["val_before_train"] == is_evaluated_again
+
+
+def test_relative_paths_are_taken_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.py", "rows.py", "global_step_5"):
+        (tmp_path / name).touch()
+    paths = [
+        "reward.custom_reward_function.path=mine.py",
+        "data.custom_cls.path=rows.py",
+        "trainer.resume_from_path=global_step_5",
+    ]
+    config = make(tmp_path, *paths).config
+    assert config["reward"]["custom_reward_function"]["path"] == str(tmp_path / "mine.py")
+    assert config["data"]["custom_cls"]["path"] == str(tmp_path / "rows.py")
+    assert config["trainer"]["resume_from_path"] == str(tmp_path / "global_step_5")
+    package = "pkg://search_r1.verl_plugin.reward"
+    config = make(tmp_path, f"reward.custom_reward_function.path={package}").config
+    assert config["reward"]["custom_reward_function"]["path"] == package
 
 
 def test_artifacts_may_live_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

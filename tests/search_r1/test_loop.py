@@ -240,3 +240,9 @@ def test_how_a_turn_ended_is_read_off_its_ids(byte_codec, rollout, turn, max_tur
     limits = {"max_turn_tokens": max_turn_tokens, "max_nudges": 0, "max_searches": 0}
     trajectory, _, _ = rollout(byte_codec, [turn], **limits)
     assert trajectory.turns[0].stop_reason is reason
+
+
+def test_an_engine_that_breaks_off_is_not_the_models_mistake(byte_codec, rollout):
+    trajectory, _, _ = rollout(byte_codec, [ScriptedTurn("half a sent")], max_nudges=1)
+    assert trajectory.stop_reason is StopReason.ABORTED
+    assert trajectory.stop_reason.is_infrastructure

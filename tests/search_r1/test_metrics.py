@@ -14,6 +14,7 @@ def record(stop_reason, logprobs, mask, turns, **reward):
     trajectory = Trajectory(
         "u", "q", ["g"], [1], turns=turns, stop_reason=stop_reason, reward=reward
     )
+    trajectory.metadata["retriever_retries"] = 3
     trajectory.response_ids = list(range(len(mask)))
     trajectory.response_mask, trajectory.response_logprobs = mask, logprobs
     return trajectory.to_json()
@@ -35,7 +36,10 @@ def batch():
         turn(1, observation=1, call=CALL, well_formed=True, tool_s=0.4),
         turn(1, well_formed=True),
     ]
-    nudged = [turn(1, FinishReason.EOS, observation=2, error="e"), turn(1, well_formed=True)]
+    nudged = [
+        turn(1, FinishReason.EOS, observation=2, error="e", is_malformed_call=True),
+        turn(1, well_formed=True),
+    ]
     cut = [turn(4, FinishReason.LENGTH, error="e")]
     lost = [
         turn(1, observation=5, call=CALL, well_formed=True, tool_s=0.6),
@@ -72,6 +76,8 @@ def test_a_batch_worked_by_hand(batch):
         "retriever/latency_max_s": 2.0,
         "search/searches_per_trajectory": 2 / 3,
         "search/no_search_rate": 2 / 3,
+        "retriever/retries_total": 3,
+        "search/valid_call_rate": 2 / 3,
         "search/valid_turn_rate": 4 / 6,
         "search/turns_per_trajectory": 6 / 3,
         "search/overrun_rate": 1 / 6,

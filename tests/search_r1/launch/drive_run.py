@@ -7,8 +7,9 @@ from search_r1.launch import cli, preflight, run
 
 index, run_dir = sys.argv[1:]
 config = {
-    "trainer": {"device": "cpu", "total_training_steps": 2},
+    "trainer": {"device": "cpu", "total_training_steps": 2, "save_freq": -1},
     "data": {"train_batch_size": 6, "train_files": "", "val_files": ""},
+    "reward": {"custom_reward_function": {"path": None}},
     "actor_rollout_ref": {"model": {"path": "hub/model"}, "rollout": {"n": 6}},
     "search_r1": {"retriever": {"client": {}, "index": index}, "env": {"A_VARIABLE": "1"}},
     "ray_kwargs": {"ray_init": {"address": "local"}},

@@ -1,6 +1,7 @@
 """train.sh as a user runs it."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -68,3 +69,38 @@ def test_dry_run_prints_the_checked_config_and_starts_nothing(tmp_path: Path) ->
     assert config["trainer"]["default_local_dir"].startswith(str(tmp_path / "quickstart"))
     assert "the config passes our checks and verl's. Nothing was started." in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+SETUP = """#!/usr/bin/env bash
+echo "setup $*" >> "$(dirname "$0")/asked"
+"""
+
+
+@pytest.mark.parametrize(
+    ("preset", "options"),
+    [
+        ("quickstart", ""),
+        ("mine_on_cpu", ""),
+        ("grpo_3b_8gpu", "--gpu"),
+        ("multinode", "--gpu"),
+        ("mine_on_gpu", "--gpu"),
+        ("no_such_preset", ""),
+    ],
+)
+def test_a_new_environment_gets_the_set_the_preset_builds_on(
+    tmp_path: Path, preset: str, options: str
+) -> None:
+    root = tmp_path / "checkout"
+    shutil.copytree(ROOT / "search_r1" / "configs", root / "search_r1" / "configs")
+    for name, base in (("mine_on_cpu", "quickstart"), ("mine_on_gpu", "multinode # mine")):
+        text = f"# Mine.\ndefaults:\n  - {base}\n  - _self_\nlist:\n  - gpu\n"
+        (root / "search_r1" / "configs" / f"{name}.yaml").write_text(text)
+    shutil.copy(ROOT / "train.sh", root)
+    (root / "scripts").mkdir()
+    (root / "scripts" / "setup.sh").write_text(SETUP)
+    (root / "scripts" / "setup.sh").chmod(0o755)
+    env = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    command = [str(root / "train.sh"), preset]
+    result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert "there is no" in result.stderr, "this setup makes no environment"
+    assert (root / "scripts" / "asked").read_text().strip() == f"setup {options}".strip()

@@ -31,9 +31,12 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         },
         "actor_rollout_ref": {
             "model": {"path": str(tmp_path / "model")},
-            "actor": {"ppo_max_token_len_per_gpu": 1536},
+            "actor": {"ppo_max_token_len_per_gpu": 1024},
             "rollout": {"checkpoint_engine": {"update_weights_bucket_megabytes": 1}},
         },
+        "algorithm": {"adv_estimator": "grpo"},
+        "critic": {},
+        "reward": {"custom_reward_function": {"path": None}},
         "search_r1": {"retriever": {"client": {}, "index": str(tmp_path / "index")}},
         "ray_kwargs": {"ray_init": {"address": "local"}},
     }
@@ -68,8 +71,13 @@ def test_every_missing_file_is_named_with_what_makes_it(
 
 
 def test_a_model_on_a_hub_is_not_looked_for_on_disk(config: dict[str, Any]) -> None:
+    assert preflight.remarks(config) == []
     config["actor_rollout_ref"]["model"]["path"] = "Qwen/Qwen2.5-3B"
     assert preflight.problems(config) == []
+    (remark,) = preflight.remarks(config)
+    assert remark.startswith("disk space is not checked: the weights of Qwen/Qwen2.5-3B are not")
+    config["trainer"]["save_freq"] = -1
+    assert preflight.remarks(config) == []
 
 
 def test_quickstart_files_are_recognised(config: dict[str, Any], tmp_path: Path) -> None:
@@ -93,6 +101,35 @@ def test_a_larger_model_needs_more_memory(config: dict[str, Any], tmp_path: Path
     assert large == pytest.approx(small + 10, abs=0.01)
 
 
+def test_the_quickstart_needs_what_was_measured(config: dict[str, Any], tmp_path: Path) -> None:
+    with (tmp_path / "model" / "model.safetensors").open("r+b") as file:
+        file.truncate(269_060_552)  # SmolLM2-135M
+    vllm = {"kv_cache_memory_bytes": 384 * 2**20}
+    config["actor_rollout_ref"]["rollout"]["engine_kwargs"] = {"vllm": vllm}
+    assert preflight.memory_need_gb(config) == pytest.approx(13.6, abs=0.5)
+    vllm["kv_cache_memory_bytes"] = GIB
+    config["actor_rollout_ref"]["actor"]["ppo_max_token_len_per_gpu"] = 1536
+    assert preflight.memory_need_gb(config) == pytest.approx(15.4, abs=0.5)
+
+
+def test_a_critic_takes_memory_and_disk_too(config: dict[str, Any]) -> None:
+    alone = preflight.memory_need_gb(config), preflight.disk_need_gb(config)
+    config["algorithm"]["adv_estimator"] = "gae"
+    both = preflight.memory_need_gb(config), preflight.disk_need_gb(config)
+    assert all(two > one for one, two in zip(alone, both, strict=True) if one and two)
+
+
+def test_a_missing_reward_function_or_checkpoint_is_told(config: dict[str, Any]) -> None:
+    reward = config["reward"]["custom_reward_function"]
+    reward["path"] = "pkg://search_r1.verl_plugin.reward"
+    assert preflight.problems(config) == []
+    reward["path"] = "mine.py"
+    assert only_problem(config).startswith("reward.custom_reward_function.path: there is no mine.py")
+    reward["path"] = None
+    config["trainer"] |= {"resume_mode": "resume_path", "resume_from_path": "/no/global_step_5"}
+    assert only_problem(config).startswith("trainer.resume_from_path: there is no /no/global_step_5")
+
+
 def test_too_little_disk_is_told(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "disk_need_gb", lambda _: 10**6)
     assert "trainer.save_freq=-1" in only_problem(config)
@@ -111,6 +148,20 @@ def test_a_taken_port_is_told(config: dict[str, Any]) -> None:
 def test_a_retriever_that_does_not_answer_is_told(config: dict[str, Any]) -> None:
     config["search_r1"]["retriever"] = {"client": {"url": f"http://{HOST}:9"}, "index": None}
     assert only_problem(config).startswith(f"no retrieval server answers at http://{HOST}:9; ")
+
+
+@pytest.mark.parametrize(("status", "serves"), [(200, True), (404, True), (503, False)])
+def test_a_server_without_ready_is_accepted_as_search_r1s_own(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, status: int, serves: bool
+) -> None:
+    url = "https://passages.example/wiki"
+    config["search_r1"]["retriever"] = {"client": {"url": url}, "index": None}
+    asked = []
+    monkeypatch.setattr(
+        preflight, "ready_status", lambda url, timeout_s: asked.append(url) or status
+    )
+    assert (preflight.problems(config) == []) == serves
+    assert asked == [url]
 
 
 def test_another_python_is_told(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

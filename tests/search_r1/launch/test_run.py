@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from search_r1.launch.environment import format_cores, training_environment
+from search_r1.launch.environment import base_environment, format_cores, training_environment
 from search_r1.launch.processes import find_marked
 
 DRIVER = str(Path(__file__).with_name("drive_run.py"))
@@ -70,6 +70,8 @@ def test_a_failed_training_is_told_in_its_own_words(index: Path, tmp_path: Path)
     assert not (run_dir / "summary.json").exists()
     assert (run_dir / "logs" / "ray" / "raylet.out").exists()
     assert find_marked(run_id_of(run_dir)) == []
+    (part,) = json.loads((run_dir / "launch.json").read_text())["parts"]
+    assert part["stages_s"]["total"] >= part["stages_s"]["train"] > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -90,6 +92,9 @@ def test_a_stopped_run_leaves_nothing_running(
     while find_marked(run_id) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert find_marked(run_id) == []
+    (part,) = json.loads((run_dir / "launch.json").read_text())["parts"]
+    assert part["stages_s"]["total"] > part["stages_s"]["retriever"], "noted while it ran"
+    assert part["memory"]["peak_gb"] > 0
 
 
 def test_a_retriever_that_cannot_start_ends_the_run(tmp_path: Path) -> None:
@@ -123,3 +128,23 @@ def test_a_cpu_run_uses_every_core_and_its_own_ray(tmp_path: Path) -> None:
     config["ray_kwargs"]["ray_init"]["address"] = "auto"
     joined = training_environment(config, tmp_path, base, Path("/tmp/short"))
     assert joined["RAY_ADDRESS"] == "10.0.0.1:6379"
+
+
+def test_a_device_chosen_in_the_shell_does_not_reach_a_preset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("VERL_PLATFORM", "VERL_ENGINE_DEVICE", "VLLM_TARGET_DEVICE"):
+        monkeypatch.setenv(name, "cpu")
+    monkeypatch.setenv("MINE", "1")
+    config: dict[str, Any] = {
+        "trainer": {"device": "cuda"},
+        "actor_rollout_ref": {"model": {"path": "hub/model"}},
+        "search_r1": {"env": {"VLLM_TARGET_DEVICE": "rocm"}},
+        "ray_kwargs": {"ray_init": {"address": "local"}},
+    }
+    base = base_environment()  # what the process that composes and checks the preset gets
+    assert base["MINE"] == "1"
+    assert not {"VERL_PLATFORM", "VERL_ENGINE_DEVICE", "VLLM_TARGET_DEVICE"} & base.keys()
+    environment = training_environment(config, tmp_path, base, Path("/tmp/short"))
+    assert "VERL_PLATFORM" not in environment
+    assert environment["VLLM_TARGET_DEVICE"] == "rocm", "the preset's own choice counts"

@@ -47,3 +47,17 @@ def test_trajectories_after_the_checkpoint_are_set_aside(tmp_path: Path) -> None
     runs.set_abandoned_aside(tmp_path, 5)
     assert [p.name for p in (tmp_path / "trajectories").iterdir()] == ["step_000005.jsonl"]
     assert len(list((tmp_path / "abandoned").iterdir())) == 1
+
+
+def test_an_unfinished_evaluation_of_the_checkpoints_own_step_is_set_aside_too(
+    tmp_path: Path,
+) -> None:
+    for kind in ("trajectories", "eval"):
+        (tmp_path / kind).mkdir()
+        for step in (0, 5):
+            (tmp_path / kind / f"step_{step:06d}.jsonl").write_text("{}\n")
+    runs.set_abandoned_aside(tmp_path, 5, is_evaluated=True)
+    assert not (tmp_path / "abandoned").exists()
+    runs.set_abandoned_aside(tmp_path, 5, is_evaluated=False)
+    assert [p.name for p in (tmp_path / "eval").iterdir()] == ["step_000000.jsonl"]
+    assert len(list((tmp_path / "trajectories").iterdir())) == 2

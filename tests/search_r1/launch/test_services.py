@@ -1,8 +1,10 @@
+import http.server
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +73,44 @@ def test_a_service_that_is_never_ready_is_reported(run_id: str, tmp_path: Path) 
     service, port = start(run_id, tmp_path, "--ready-after-s", "600")
     with service, pytest.raises(LaunchError, match="was not ready after 0 s"):
         services.wait_ready(service, port, 0.4)
+
+
+def test_a_server_that_chooses_its_port_is_found_by_its_log(run_id: str, tmp_path: Path) -> None:
+    command = [sys.executable, SERVER, "--port", "0"]
+    env = dict(os.environ) | marked_environment(run_id)
+    with Service("tiny server", command, tmp_path / "s.log", env, tmp_path) as service:
+        port = services.wait_ready(service, 0, 20)
+        assert services.ready_status(f"http://{services.HOST}:{port}") == 200
+
+
+def test_somebody_elses_server_on_the_port_is_not_taken_for_ours(
+    run_id: str, tmp_path: Path
+) -> None:
+    stranger, port = start(run_id, tmp_path / "stranger")
+    with stranger:
+        services.wait_ready(stranger, port, 20)
+        env = dict(os.environ) | marked_environment(run_id)
+        ours = Service("ours", SLEEPER, tmp_path / "ours.log", env, tmp_path)
+        with ours, pytest.raises(LaunchError, match="the ours was not ready"):
+            services.wait_ready(ours, port, 0.4)
+
+
+def test_a_path_before_ready_is_kept() -> None:
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer((services.HOST, 0), Handler) as server:
+        threading.Thread(target=server.handle_request).start()
+        status = services.ready_status(f"http://{services.HOST}:{server.server_port}/wiki/")
+    assert (status, asked) == (404, ["/wiki/ready"])
+    assert services.ready_status(f"https://{services.HOST}:{server.server_port}") is None
 
 
 def test_processes_in_sessions_of_their_own_are_found_and_ended(run_id: str) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from search_r1.launch import records, summary
 from search_r1.launch.errors import LaunchError
+from search_r1.launch.progress import evaluation_em
 from search_r1.launch.records import Evaluation
 
 
@@ -82,6 +83,11 @@ def test_trajectories_that_infrastructure_ended_do_not_lower_the_score(
     }
     (fabricated_run / "eval" / "step_000010.jsonl").write_text(json.dumps(lost) + "\n")
     assert [e.step for e in records.read_evaluations(fabricated_run)] == [0, 5]
+    assert evaluation_em(fabricated_run, 10) is None
+    append(fabricated_run / "eval" / "step_000005.jsonl", lost)
+    last = records.read_evaluations(fabricated_run)[-1]
+    assert evaluation_em(fabricated_run, 5) == (last.em, 64), "the progress line counts alike"
+    assert last.num_failed == 1
 
 
 def test_without_a_held_out_evaluation_there_is_still_a_summary(fabricated_run: Path) -> None:

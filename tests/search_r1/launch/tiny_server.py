@@ -31,4 +31,6 @@ if options.fail:
 if options.stubborn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])  # a grandchild
-http.server.ThreadingHTTPServer(("127.0.0.1", options.port), Handler).serve_forever()
+server = http.server.ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
+print(f"serving at http://127.0.0.1:{server.server_port}", flush=True)
+server.serve_forever()

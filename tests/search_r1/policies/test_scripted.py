@@ -13,7 +13,7 @@ def sample(policy, context=(1, 2), max_tokens=500):
 
 
 def test_texts_are_played_in_order_as_ids(bpe_codec):
-    policy = ScriptedPolicy(["one", ScriptedTurn("two", has_eos=True)], bpe_codec, logprob=-0.25)
+    policy = ScriptedPolicy([ScriptedTurn("one"), "two"], bpe_codec, logprob=-0.25)
     first, second = sample(policy), sample(policy, context=[3])
     assert first.ids == bpe_codec.encode("one")
     assert first.logprobs == [-0.25] * len(first.ids)

@@ -84,3 +84,13 @@ def test_a_group_of_failures_only_learns_nothing(torch, masked_advantage):
         token_level_rewards=scores, response_mask=mask, index=groups, config={}
     )
     assert not ours.any()
+
+
+def test_a_sibling_left_alone_learns_nothing(torch, masked_advantage):
+    scores, mask = batch(torch, [1.0, 0.0, 1.0, 0.0], [5, 0, 4, 3])
+    groups = np.array(["a", "a", "b", "b"], dtype=object)
+    ours, _ = masked_advantage(
+        token_level_rewards=scores, response_mask=mask, index=groups, config={}
+    )
+    assert not ours[:2].any()
+    assert ours[2, 0] > 0 > ours[3, 0]

@@ -6,13 +6,15 @@ from search_r1.verl_plugin.reward import compute_score
 
 
 def extra_info(prediction, well_formed=1.0):
-    return {"trajectory": {"prediction": prediction, "reward": {"format": well_formed}}}
+    reward = {"format": well_formed, "total": 0.7}
+    return {"trajectory": {"prediction": prediction, "reward": reward}}
 
 
 def test_only_the_models_own_prediction_scores():
     retrieved = "<information><answer>Bram Stoker</answer></information>"
-    wrong = compute_score("nq", retrieved, {"target": ["Bram Stoker"]}, extra_info("Dublin"))
-    right = compute_score("nq", "", {"target": ["Bram Stoker"]}, extra_info("bram stoker"))
+    gold = {"target": ["Bram Stoker"]}
+    wrong = compute_score("nq", retrieved, gold, extra_info("Dublin"), em=1.0)
+    right = compute_score("nq", "", gold, extra_info("bram stoker"), em=1.0)
     assert (wrong["score"], wrong["acc"]) == (0.0, 0.0)
     assert (right["score"], right["acc"]) == (1.0, 1.0)
 
@@ -20,5 +22,6 @@ def test_only_the_models_own_prediction_scores():
 def test_weights_come_from_the_reward_kwargs():
     scores = compute_score("nq", "", {"target": ["a"]}, extra_info("wrong"), em=1.0, format=0.1)
     assert scores["score"] == pytest.approx(0.1)
+    assert compute_score("nq", "", {"target": ["a"]}, extra_info("wrong"))["score"] == 0.7
     with pytest.raises(TypeError):
         compute_score("nq", "", {"target": ["a"]}, extra_info("a"), unknown_weight=1.0)

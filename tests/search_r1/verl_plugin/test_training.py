@@ -15,8 +15,9 @@ from data_prep.questions import Question
 from data_prep.rows import make_rows, write_rows
 from retriever.build import build_index
 from search_r1.launch.places import RUN_ID_VARIABLE
+from search_r1.verify import find_problems
+from tests.run_readers import processes_marked, read_lines
 from tests.tiny_model import save_tiny_model
-from tests.training_checks import check_trajectory, processes_marked, read_lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -96,7 +97,7 @@ def test_ppo_with_critic_and_reference_trains_the_weights_vllm_samples_from(worl
         assert steps[step]["training/rollout_actor_probs_pearson_corr"] > 0.99
         assert math.isfinite(steps[step]["critic/vf_loss"])
     # The reference stays where the actor began.
-    assert abs(steps[1]["actor/kl_loss"]) < 0.05 < steps[2]["actor/kl_loss"]
+    assert steps[2]["actor/kl_loss"] > 10 * abs(steps[1]["actor/kl_loss"])
     tokenizer = AutoTokenizer.from_pretrained(world[0] / "model")
     trajectories = [
         record
@@ -106,7 +107,7 @@ def test_ppo_with_critic_and_reference_trains_the_weights_vllm_samples_from(worl
     ]
     assert len(trajectories) == 2 * 8 + 3 * 4
     for record in trajectories:
-        check_trajectory(record, tokenizer)
+        assert not list(find_problems(record, tokenizer.decode))
     assert any(turn["passage_ids"] for record in trajectories for turn in record["turns"])
     assert changed_logprobs(run_dir)
     summary = json.loads((run_dir / "summary.json").read_text())

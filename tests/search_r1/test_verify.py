@@ -1,0 +1,47 @@
+"""The check of dumped trajectories finds every kind of damage."""
+
+import copy
+
+import pytest
+
+from search_r1.policies.scripted import ScriptedTurn
+from search_r1.verify import find_problems
+
+
+@pytest.fixture
+def sound(byte_codec, rollout, searcher_of, passages):
+    script = [ScriptedTurn("<search>q</search>", overrun="."), "<answer>a</answer>"]
+    trajectory, _, _ = rollout(byte_codec, script, searcher=searcher_of(passages))
+    return trajectory.to_json()
+
+
+def test_a_real_trajectory_is_sound(sound, byte_codec):
+    assert list(find_problems(sound, byte_codec.decode)) == []
+
+
+def set_item(*path, value):
+    def damage(record):
+        for key in path[:-1]:
+            record = record[key]
+        record[path[-1]] = value
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (set_item("response_mask", 0, value=0), "mask of model_text is not 1"),
+        (set_item("response_mask", 25, value=1), "mask of observation_text is not 0"),
+        (set_item("response_ids", 0, value=7), "do not decode to model_text"),
+        (set_item("response_ids", 30, value=7), "do not decode to observation_text"),
+        (set_item("prompt_ids", 0, value=7), "engine was given other ids"),
+        (set_item("turns", 1, "start", value=3), "turn 1 starts at 3"),
+        (lambda record: record["response_logprobs"].pop(), "differ in length"),
+        (lambda record: record["turns"].pop(), "the turns hold"),
+    ],
+)
+def test_damage_is_found(sound, byte_codec, damage, problem):
+    record = copy.deepcopy(sound)
+    damage(record)
+    assert any(problem in found for found in find_problems(record, byte_codec.decode))
