@@ -33,13 +33,12 @@ lint: setup  ## ruff, its format, and the length of files and functions
 type: setup  ## mypy, strict outside the verl plugin
 	@$(BIN)/mypy $(filter-out tests,$(PRESENT))
 
-test: setup  ## all tests that need no GPU and no internet, real verl + vLLM included
-	@$(BIN)/python -m pytest -m "not gpu and not network"
+test: test-fast test-slow  ## all tests that need no GPU and no internet, real verl + vLLM included
 
-test-fast: setup  ## the same without the slow ones
-	@$(BIN)/python -m pytest -m "not slow and not gpu and not network"
+test-fast: setup  ## the fast ones, on every core (under a minute)
+	@$(BIN)/python -m pytest -n auto --dist worksteal
 
-test-slow: setup  ## only the slow ones: real training steps on the CPU
+test-slow: setup  ## the slow ones: real training steps on the CPU, real set-ups (minutes)
 	@$(BIN)/python -m pytest -m "slow and not gpu and not network"
 
 bench: setup  ## measure training and generation speed on this machine

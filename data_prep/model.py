@@ -105,7 +105,7 @@ def _load_gguf_tokenizer(gguf: Path) -> Any:
     white space before a digit differently from the model's training, and gives the end-of-text
     token as ``<|im_start|>``.
     """
-    from tokenizers import decoders, pre_tokenizers  # type: ignore[import-untyped]
+    from tokenizers import decoders, pre_tokenizers
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)

@@ -216,7 +216,7 @@ def _origin(options: QuestionOptions) -> dict[str, Any]:
 def _token_lengths(
     chosen: Mapping[str, Sequence[Labelled]], tokenizer_file: Path
 ) -> dict[str, dict[str, int]]:
-    from tokenizers import Tokenizer  # type: ignore[import-untyped]
+    from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     lengths: dict[str, dict[str, int]] = {}

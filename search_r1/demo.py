@@ -71,7 +71,7 @@ class TokenizerFileCodec:
     """A ``tokenizer.json`` read by the tokenizers library alone, without torch."""
 
     def __init__(self, path: Path, eos: str) -> None:
-        from tokenizers import Tokenizer  # type: ignore[import-untyped]
+        from tokenizers import Tokenizer
 
         self._tokenizer = Tokenizer.from_file(str(path))
         self._tokenizer.encode_special_tokens = (

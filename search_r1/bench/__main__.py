@@ -18,7 +18,7 @@ from pathlib import Path
 from search_r1.launch.environment import base_environment, format_cores
 from search_r1.launch.places import artifacts_dir
 
-_PARTS = ("training", "rollout")
+_PARTS = {"training": "search_r1.verl_plugin.benchmark", "rollout": "search_r1.bench.rollout"}
 _OUT = "docs/benchmarks/training.json"
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=list(_PARTS), help=f"of: {', '.join(_PARTS)}")
     parser.add_argument("--out", type=Path, default=Path(_OUT))
     arguments = parser.parse_args()
-    if unknown := set(arguments.parts) - set(_PARTS):
+    if unknown := set(arguments.parts) - _PARTS.keys():
         parser.error(f"unknown part {sorted(unknown)[0]!r}; there are: {', '.join(_PARTS)}")
     if not (artifacts_dir() / "indexes" / "quickstart").is_dir():
         sys.exit("error: the quickstart's files are missing; run python -m data_prep.quickstart.")
@@ -61,7 +61,7 @@ def _run(part: str) -> dict[str, object]:
         "HF_HUB_OFFLINE": "1",
     }
     child = subprocess.run(
-        [sys.executable, "-m", f"search_r1.bench.{part}"],
+        [sys.executable, "-m", _PARTS[part]],
         env=environment,
         capture_output=True,
         text=True,

@@ -11,7 +11,7 @@ from data_prep.sources import QUICKSTART
 from data_prep.steps import DataPrepError
 from retriever.kinds import open_retriever
 
-OPTIONS = QuestionOptions(prompt_name="search_r1", unfiltered=10)
+OPTIONS = QuestionOptions(prompt_name="search_r1", top_k=3, unfiltered=10)
 
 
 def put_wheels(wheels, artifacts):

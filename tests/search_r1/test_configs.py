@@ -57,6 +57,7 @@ def test_the_presets_are_listed_with_a_line_each_the_default_first() -> None:
     assert all(20 < len(text) < 120 for text in listed.values())
 
 
+@pytest.mark.slow
 def test_every_preset_passes_verls_own_validation(configs: dict[str, dict[str, Any]]) -> None:
     assert set(configs) == NAMES
     for name, config in configs.items():
@@ -68,6 +69,7 @@ def test_every_preset_passes_verls_own_validation(configs: dict[str, dict[str, A
         ).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["grpo_3b_8gpu", "ppo_7b_8gpu"])
 def test_search_r1s_hyperparameters_are_kept(configs: dict[str, dict[str, Any]], name: str) -> None:
     config = configs[name]
@@ -82,6 +84,7 @@ def test_search_r1s_hyperparameters_are_kept(configs: dict[str, dict[str, Any]],
     assert actor["clip_ratio_low"] == 0.2
 
 
+@pytest.mark.slow
 def test_grpo_has_groups_of_five_and_kl_in_the_loss(configs: dict[str, dict[str, Any]]) -> None:
     config = configs["grpo_3b_8gpu"]
     assert config["actor_rollout_ref"]["rollout"]["n"] == 5
@@ -91,6 +94,7 @@ def test_grpo_has_groups_of_five_and_kl_in_the_loss(configs: dict[str, dict[str,
     assert config["algorithm"]["rollout_correction"]["rollout_is_threshold"] == 2.0
 
 
+@pytest.mark.slow
 def test_ppo_has_a_critic_with_its_own_rate(configs: dict[str, dict[str, Any]]) -> None:
     config = configs["ppo_7b_8gpu"]
     assert config["algorithm"]["adv_estimator"] == "gae"
@@ -99,6 +103,7 @@ def test_ppo_has_a_critic_with_its_own_rate(configs: dict[str, dict[str, Any]]) 
     assert config["critic"]["model"]["path"] == config["actor_rollout_ref"]["model"]["path"]
 
 
+@pytest.mark.slow
 def test_multinode_joins_a_cluster_and_hands_it_our_environment(
     configs: dict[str, dict[str, Any]],
 ) -> None:

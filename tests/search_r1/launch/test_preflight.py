@@ -124,10 +124,14 @@ def test_a_missing_reward_function_or_checkpoint_is_told(config: dict[str, Any])
     reward["path"] = "pkg://search_r1.verl_plugin.reward"
     assert preflight.problems(config) == []
     reward["path"] = "mine.py"
-    assert only_problem(config).startswith("reward.custom_reward_function.path: there is no mine.py")
+    assert only_problem(config).startswith(
+        "reward.custom_reward_function.path: there is no mine.py"
+    )
     reward["path"] = None
     config["trainer"] |= {"resume_mode": "resume_path", "resume_from_path": "/no/global_step_5"}
-    assert only_problem(config).startswith("trainer.resume_from_path: there is no /no/global_step_5")
+    assert only_problem(config).startswith(
+        "trainer.resume_from_path: there is no /no/global_step_5"
+    )
 
 
 def test_too_little_disk_is_told(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,9 +161,12 @@ def test_a_server_without_ready_is_accepted_as_search_r1s_own(
     url = "https://passages.example/wiki"
     config["search_r1"]["retriever"] = {"client": {"url": url}, "index": None}
     asked = []
-    monkeypatch.setattr(
-        preflight, "ready_status", lambda url, timeout_s: asked.append(url) or status
-    )
+
+    def ready_status(url: str, timeout_s: float) -> int:
+        asked.append(url)
+        return status
+
+    monkeypatch.setattr(preflight, "ready_status", ready_status)
     assert (preflight.problems(config) == []) == serves
     assert asked == [url]
 

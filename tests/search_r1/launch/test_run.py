@@ -36,9 +36,14 @@ def start(index: Path, run_dir: Path, mode: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
 
 
-def run_id_of(run_dir: Path) -> str:
+def part_of(run_dir: Path) -> dict[str, Any]:
     notes = json.loads((run_dir / "launch.json").read_text())
-    run_id: str = notes["parts"][-1]["run_id"]
+    part: dict[str, Any] = notes["parts"][-1]
+    return part
+
+
+def run_id_of(run_dir: Path) -> str:
+    run_id: str = part_of(run_dir)["run_id"]
     return run_id
 
 
@@ -70,7 +75,7 @@ def test_a_failed_training_is_told_in_its_own_words(index: Path, tmp_path: Path)
     assert not (run_dir / "summary.json").exists()
     assert (run_dir / "logs" / "ray" / "raylet.out").exists()
     assert find_marked(run_id_of(run_dir)) == []
-    (part,) = json.loads((run_dir / "launch.json").read_text())["parts"]
+    part = part_of(run_dir)
     assert part["stages_s"]["total"] >= part["stages_s"]["train"] > 0
 
 
@@ -84,6 +89,9 @@ def test_a_stopped_run_leaves_nothing_running(
     assert any("step 2 of 2" in line for line in launcher.stdout), "it got to its second step"
     run_id = run_id_of(run_dir)
     assert len(find_marked(run_id)) == 3, "retriever, trainer, and the trainer's daemon"
+    deadline = time.monotonic() + 10
+    while "retriever" not in part_of(run_dir)["stages_s"] and time.monotonic() < deadline:
+        time.sleep(0.02)  # the notes follow the line
     launcher.send_signal(number)
     launcher.communicate()
     is_killed = number == signal.SIGKILL
@@ -92,7 +100,7 @@ def test_a_stopped_run_leaves_nothing_running(
     while find_marked(run_id) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert find_marked(run_id) == []
-    (part,) = json.loads((run_dir / "launch.json").read_text())["parts"]
+    part = part_of(run_dir)
     assert part["stages_s"]["total"] > part["stages_s"]["retriever"], "noted while it ran"
     assert part["memory"]["peak_gb"] > 0
 

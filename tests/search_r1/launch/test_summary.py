@@ -75,7 +75,7 @@ def test_the_wilson_interval_agrees_with_a_worked_example() -> None:
 def test_trajectories_that_infrastructure_ended_do_not_lower_the_score(
     fabricated_run: Path,
 ) -> None:
-    lost = {
+    lost: dict[str, object] = {
         "question": "question 0",
         "metadata": {"data_source": "triviaqa"},
         "stop_reason": "retriever_failed",

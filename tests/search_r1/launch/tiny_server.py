@@ -32,5 +32,6 @@ if options.stubborn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])  # a grandchild
 server = http.server.ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
-print(f"serving at http://127.0.0.1:{server.server_port}", flush=True)
+sys.stdout.write(f"serving at http://127.0.0.1:{server.server_port}\n")
+sys.stdout.flush()
 server.serve_forever()

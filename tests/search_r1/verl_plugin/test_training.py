@@ -9,7 +9,6 @@ import sys
 import time
 
 import pytest
-from transformers import AutoTokenizer
 
 from data_prep.questions import Question
 from data_prep.rows import make_rows, write_rows
@@ -17,7 +16,6 @@ from retriever.build import build_index
 from search_r1.launch.places import RUN_ID_VARIABLE
 from search_r1.verify import find_problems
 from tests.run_readers import processes_marked, read_lines
-from tests.tiny_model import save_tiny_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -25,6 +23,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, tiny_passages, tiny_questions):
     """A folder with model, index and questions, and the overrides that point the preset at them."""
+    from tests.tiny_model import save_tiny_model  # imports torch
+
     folder = tmp_path_factory.mktemp("training")
     save_tiny_model(folder / "model")
     corpus = folder / "corpus.jsonl"
@@ -98,6 +98,8 @@ def test_ppo_with_critic_and_reference_trains_the_weights_vllm_samples_from(worl
         assert math.isfinite(steps[step]["critic/vf_loss"])
     # The reference stays where the actor began.
     assert steps[2]["actor/kl_loss"] > 10 * abs(steps[1]["actor/kl_loss"])
+    from transformers import AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(world[0] / "model")
     trajectories = [
         record
