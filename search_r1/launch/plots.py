@@ -94,7 +94,7 @@ def _line(axes: Any, steps: Steps, key: str, label: str, color: str) -> None:
 
 
 def _percent(axes: Any) -> None:
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
 def _reward(axes: Any, steps: Steps) -> None:
