@@ -1,15 +1,14 @@
-"""A small random Llama that writes tags often enough to search and to answer by chance."""
+"""A small random Llama that searches and answers by chance: whole calls are tokens it knows."""
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-TAGS = ["<search>", "</search>", "<answer>", "</answer>"]
+CALLS = ["<search>Dracula novel</search>", "<search>Seine river</search>"]
+TAGS = [*CALLS, "<answer>Bram Stoker</answer>", "<search>", "</search>"]
 WORDS = [" Dracula", " novel", " author", " Dublin", " Stoker", " Seine", " Paris", " river"]
-_WORD_BOOST, _TAG_BOOST = (
-    1.2,
-    1.8,
-)  # along a direction every hidden state shares, so that tags are likely everywhere
+# Along a direction every hidden state shares, so that these tokens are likely everywhere.
+_WORD_BOOST, _TAG_BOOST = 1.2, 1.8
 
 
 def save_tiny_model(folder):

@@ -62,15 +62,17 @@ class TrajectoryRecorder(PPOTrainer):
 
     def _record(self, batch: Any) -> None:
         """Read a batch's trajectories while verl keeps them, and write them to the run's folder."""
+        # A colocated reward model scores only after this; everything else has scored already.
+        is_scored = self.reward_loop_manager.reward_loop_worker_handles is not None
         fields = tq.kv_batch_get(
             keys=batch.keys,
             partition_id=batch.partition_id,
-            select_fields=["extra_fields", "rm_scores"],
+            select_fields=["extra_fields", *(["rm_scores"] if is_scored else [])],
         )
-        totals = [row.sum().item() for row in fields["rm_scores"].unbind()]
         records = [extra["trajectory"] for extra in fields["extra_fields"]]
-        for record, total in zip(records, totals, strict=True):
-            record["reward"]["total"] = total  # the user's own reward function may have set it
+        if is_scored:
+            for record, scores in zip(records, fields["rm_scores"].unbind(), strict=True):
+                record["reward"]["total"] = scores.sum().item()  # maybe the user's own function's
         records.sort(key=lambda record: record["uid"])
         is_validation = batch.partition_id == "val"
         if not is_validation:
