@@ -31,7 +31,7 @@ from transformers import AutoTokenizer
 from search_r1.launch.derive import fill
 from search_r1.launch.environment import base_environment
 from search_r1.launch.presets import compose
-from search_r1.launch.services import HOST, Service, free_port, retriever_command, wait_ready
+from search_r1.launch.services import HOST, Service, retriever_command, wait_ready
 from search_r1.loop import SearchLoop
 from search_r1.parsers import get_tool_parser
 from search_r1.policies.local_vllm import LocalVllmPolicy
@@ -60,16 +60,15 @@ class Round:
 
 
 def main() -> None:
-    """Serve the quickstart's index, alternate the two, print the result as a JSON line."""
+    """Serve the quickstart's index, alternate the three, print the result as a JSON line."""
     plain: Any = OmegaConf.to_container(compose("quickstart"), resolve=True)
     fill(plain, Path("bench"))
-    port = free_port()
-    command = retriever_command(plain["search_r1"]["retriever"]["index"], port)
-    plain["search_r1"]["retriever"]["client"]["url"] = f"http://{HOST}:{port}"
+    command = retriever_command(plain["search_r1"]["retriever"]["index"], 0)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "retriever.log"
         with Service("retrieval server", command, log, base_environment(), Path.cwd()) as server:
-            wait_ready(server, port, 60)
+            port = wait_ready(server, 0, 60)
+            plain["search_r1"]["retriever"]["client"]["url"] = f"http://{HOST}:{port}"
             print(json.dumps(asyncio.run(_measure(OmegaConf.create(plain)))))
 
 
