@@ -87,7 +87,7 @@ def test_ppo_with_critic_and_reference_trains_the_weights_vllm_samples_from(worl
         "algorithm.adv_estimator=gae",
         "algorithm.rollout_correction.bypass_mode=false",
         "actor_rollout_ref.actor.use_kl_loss=true",
-        "actor_rollout_ref.actor.optim.lr=0.01",
+        "actor_rollout_ref.actor.optim.lr=0.003",
     )
     assert launcher.wait() == 0, (runs / "output.txt").read_text()[-6000:]
     run_dir = only_run(runs)
