@@ -15,13 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from search_r1.loop import LoopConfig, Searcher, SearchLoop
+from search_r1.loop import LoopConfig, SearchLoop
 from search_r1.parsers.search_tags import SearchTagsParser
 from search_r1.policies.scripted import ScriptedPolicy, ScriptedTurn
 from search_r1.prompts import build_prompt
 from search_r1.rewards import RewardConfig, score
 from search_r1.search_client import RetrieverError
 from search_r1.tokens import Codec
+from search_r1.tools.search import Searcher, SearchTool
+from search_r1.tools.toolbox import ToolBox
 from search_r1.types import Passage, Trajectory, Turn, digest
 
 MODEL = Path("models") / "smollm2-135m-instruct"
@@ -180,7 +182,7 @@ async def play(scenario: Scenario, codec: Codec) -> Trajectory:
         ScriptedPolicy(scenario.script, codec),
         codec,
         SearchTagsParser(),
-        scenario.searcher,
+        ToolBox([SearchTool(scenario.searcher, scenario.limits.top_k)]),
         scenario.limits,
     )
     prompt = "".join(message["content"] for message in build_prompt("search_r1", scenario.question))

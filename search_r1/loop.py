@@ -1,4 +1,4 @@
-"""The loop: generate, parse, search, observe, until a stop reason. START HERE.
+"""The loop: generate, parse, call, observe, until a stop reason. START HERE.
 
 Training, evaluation, the demo and the tests all run this file with another policy behind it. It
 holds the whole protocol of a trajectory and nothing of any engine:
@@ -7,43 +7,29 @@ holds the whole protocol of a trajectory and nothing of any engine:
    budget;
 2. the sampled ids are appended untouched (mask 1), then decoded only to be parsed;
 3. a closed answer ends the trajectory;
-4. a search is sent to the retriever, its passages are encoded once and appended (mask 0), and the
-   model goes on;
+4. calls go to their tools, side by side; what comes back is encoded once and appended (mask 0), and
+   the model goes on;
 5. anything else is a model's mistake: it is told so in one observation, while nudges are left;
-6. a retriever that stays down ends the trajectory with its own stop reason. The model never reads
-   about it.
+6. a retriever or another tool that stays down ends the trajectory with its own stop reason. The
+   model never reads about it.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from search_r1.answers import ANSWER_CLOSE, find_answer
-from search_r1.observations import Observation, fit_observation
-from search_r1.parsers.base import ParseStatus, ToolParser
+from search_r1.observations import Body, Encoded, Observation, fit_observation, number_passages
+from search_r1.parsers.base import ToolParser
 from search_r1.policies import Policy
-from search_r1.search_client import RetrieverError
+from search_r1.styles import RawStyle, Style
 from search_r1.tokens import Codec
-from search_r1.types import (
-    FinishReason,
-    Generation,
-    Passage,
-    StopReason,
-    ToolCall,
-    Trajectory,
-    Turn,
-)
-
-
-class Searcher(Protocol):
-    """Answers queries; :class:`search_r1.search_client.SearchClient` is the real one."""
-
-    async def search(self, queries: Sequence[str], top_k: int) -> list[list[Passage]]:
-        """Give the best passages of each query, best first; RetrieverError when it cannot."""
-        ...
+from search_r1.tools.base import OutcomeStatus, ToolOutcome
+from search_r1.tools.toolbox import ToolBox
+from search_r1.turns import TurnReader
+from search_r1.types import CallRecord, FinishReason, StopReason, ToolCall, Trajectory, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +37,7 @@ class LoopConfig:
     """Limits of one trajectory. Token counts are in tokens of the policy's tokenizer."""
 
     max_searches: int = 4
-    """Searches that are answered; after them the model has one final turn."""
+    """Calls that are answered, of whatever tool; after them the model has one final turn."""
     max_nudges: int = 1
     """Turns without a valid action that are told so; the next one ends the trajectory."""
     top_k: int = 3
@@ -61,9 +47,11 @@ class LoopConfig:
     max_response_tokens: int = 4096
     """Budget of the whole response, observations included."""
     max_observation_tokens: int = 500
-    """Cap of the passages of one search, their tags included."""
+    """Cap of the result of one call, its tags included."""
     min_answer_tokens: int = 16
     """Room an observation must leave for the turn after it."""
+    is_message_answer: bool = False
+    """Take a finished turn without a call for the answer, as chat clients do, tags or not."""
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
@@ -81,6 +69,10 @@ _LEAST = {
     "min_answer_tokens": 1,
 }
 
+_SEARCH = "search"  # the tool whose failures are the retriever's
+_MISTAKES = (OutcomeStatus.UNKNOWN_TOOL, OutcomeStatus.BAD_ARGUMENTS)
+_REFUSALS = (*_MISTAKES, OutcomeStatus.CALL_LIMIT)  # the tool was not called
+
 
 class SearchLoop:
     """Runs trajectories. Holds no state of any of them, so one instance serves many at once.
@@ -89,8 +81,9 @@ class SearchLoop:
         policy: Continues token ids.
         codec: The policy's tokenizer.
         parser: The call format.
-        searcher: Answers the queries.
+        tools: What the model can call.
         config: Limits.
+        style: How results are written back; raw text between the parser's tags when None.
     """
 
     def __init__(
@@ -98,16 +91,18 @@ class SearchLoop:
         policy: Policy,
         codec: Codec,
         parser: ToolParser,
-        searcher: Searcher,
+        tools: ToolBox,
         config: LoopConfig,
+        style: Style | None = None,
     ) -> None:
         self._policy = policy
         self._codec = codec
         self._parser = parser
-        self._searcher = searcher
+        self._tools = tools
         self._config = config
-        self._stop = (*parser.stop, *parser.forbidden, ANSWER_CLOSE)
-        tags = len(codec.encode(parser.format_observation([])))
+        self._style = style or RawStyle(codec, parser)
+        self._reader = TurnReader(codec, parser, config.is_message_answer)
+        tags = len(self._style.results([number_passages([])], False).ids)
         if config.max_observation_tokens <= tags:
             raise ValueError(
                 f"max_observation_tokens is {config.max_observation_tokens}, but an observation "
@@ -130,19 +125,20 @@ class SearchLoop:
             if turn is None:
                 trajectory.stop_reason = StopReason.ABORTED
                 break
-            action = self._parse(turn)
+            action = self._reader.find_action(turn)
             if isinstance(action, str):
                 trajectory.prediction = action
                 trajectory.stop_reason = StopReason.ANSWER
-            elif isinstance(action, ToolCall):
-                trajectory.stop_reason = await self._search(trajectory, turn, action)
+            elif action:
+                trajectory.stop_reason = await self._call(trajectory, turn, action)
             elif turn.stop_reason is FinishReason.ABORT:
                 trajectory.stop_reason = StopReason.ABORTED
             elif nudges_left > 0:
                 nudges_left -= 1
-                text = self._parser.format_error(turn.error or "")
-                error = Observation(self._codec.encode(text), text)
-                trajectory.stop_reason = self._observe(trajectory, turn, error)
+                told = self._style.correction(turn.error or "", self._is_closed(trajectory))
+                trajectory.stop_reason = self._observe(
+                    trajectory, turn, Observation(told.ids, told.text)
+                )
             elif len(trajectory.response_ids) >= self._config.max_response_tokens:
                 trajectory.stop_reason = StopReason.RESPONSE_LENGTH
             else:
@@ -155,7 +151,10 @@ class SearchLoop:
         budget = min(self._config.max_turn_tokens, self._config.max_response_tokens - start)
         started = time.perf_counter()
         generation = await self._policy.generate(
-            trajectory.context_ids, max_tokens=budget, stop=self._stop
+            trajectory.context_ids,
+            max_tokens=budget,
+            stop=self._reader.stop,
+            stop_token_ids=self._parser.stop_token_ids,
         )
         seconds = time.perf_counter() - started
         trajectory.metadata.update(generation.metadata)
@@ -172,63 +171,67 @@ class SearchLoop:
             model_text=text,
             start=start,
             num_ids=len(generation.ids),
-            stop_reason=self._finish_reason(generation, text, budget),
+            stop_reason=self._reader.finish_reason(generation.ids, text, budget),
             generate_s=seconds,
             context_digest=generation.context_digest,
         )
         trajectory.turns.append(turn)
         return turn
 
-    def _finish_reason(self, generation: Generation, text: str, budget: int) -> FinishReason:
-        """Tell from the ids how the turn ended; engines report it differently or not at all."""
-        if any(stop in text for stop in self._stop):
-            return FinishReason.STOP
-        if generation.ids[-1] in self._codec.eos_ids:
-            return FinishReason.EOS
-        return FinishReason.LENGTH if len(generation.ids) >= budget else FinishReason.ABORT
+    def _is_closed(self, trajectory: Trajectory) -> bool:
+        """Tell whether the model ended its last turn with a token of its own."""
+        return trajectory.response_ids[-1] in self._reader.ending_ids
 
-    def _parse(self, turn: Turn) -> str | ToolCall | None:
-        """Find the turn's action: an answer, a call, or None for a mistake.
-
-        Of the two, the one closed first counts. A mistake is described in ``turn.error``.
-        """
-        parsed = self._parser.extract_tool_calls(turn.model_text)
-        answer = find_answer(turn.model_text)
-        is_call = parsed.status is ParseStatus.CALL and (answer is None or parsed.end < answer[1])
-        end = parsed.end if is_call else answer[1] if answer else len(turn.model_text)
-        for text in self._parser.forbidden:
-            if 0 <= turn.model_text.find(text) < end:
-                turn.error = f"{text} is written by the search engine, not by you"
-                return None
-        if is_call or answer:
-            turn.well_formed = True
-            turn.overrun = bool(turn.model_text[end:])
-            return parsed.tool_calls[0] if is_call else answer[0] if answer else None
-        turn.is_malformed_call = parsed.status is ParseStatus.MALFORMED
-        turn.error = parsed.error or "there was neither a search nor an answer"
-        return None
-
-    async def _search(
-        self, trajectory: Trajectory, turn: Turn, call: ToolCall
+    async def _call(
+        self, trajectory: Trajectory, turn: Turn, calls: list[ToolCall]
     ) -> StopReason | None:
-        """Answer a call and append its observation; gives a stop reason when that ends it all."""
-        turn.call = call
-        if trajectory.num_searches >= self._config.max_searches:
+        """Carry calls out and append what came of them; a stop reason when that ends it all."""
+        turn.call = calls[0]
+        left = self._config.max_searches - trajectory.num_searches
+        if left < 1:
             return StopReason.SEARCH_LIMIT
-        room = min(self._config.max_observation_tokens, self._room(trajectory))
-        if room < 1:
+        if self._room(trajectory) < 1:
             return StopReason.RESPONSE_LENGTH
-        started = time.perf_counter()
-        try:
-            (passages,) = await self._searcher.search([call.arguments["query"]], self._config.top_k)
-        except RetrieverError as error:
-            trajectory.metadata["retriever_error"] = str(error)
-            return StopReason.RETRIEVER_FAILED
-        finally:
-            turn.tool_s = time.perf_counter() - started
-        return self._observe(
-            trajectory, turn, fit_observation(passages, self._parser, self._codec, room)
+        used = Counter(
+            record.name
+            for earlier in trajectory.turns
+            for record in earlier.calls
+            if record.status not in _REFUSALS
         )
+        started = time.perf_counter()
+        outcomes = await self._tools.run(calls[:left], used)
+        turn.tool_s = time.perf_counter() - started
+        turn.calls = [
+            CallRecord(o.call.name, o.call.arguments, o.status.value, o.seconds) for o in outcomes
+        ]
+        turn.well_formed = not any(outcome.status in _MISTAKES for outcome in outcomes)
+        for outcome in outcomes:
+            if outcome.is_infrastructure:
+                return _fail(trajectory, outcome)
+        refused = f"Not called: at most {self._config.max_searches} calls are answered."
+        bodies: list[Body] = [o.text if o.passages is None else o.passages for o in outcomes]
+        bodies += [refused] * len(calls[left:])
+        return self._observe_results(trajectory, turn, bodies, outcomes)
+
+    def _observe_results(
+        self,
+        trajectory: Trajectory,
+        turn: Turn,
+        bodies: list[Body],
+        outcomes: Sequence[ToolOutcome],
+    ) -> StopReason | None:
+        is_closed = self._is_closed(trajectory)
+
+        def write(texts: list[str]) -> Encoded:
+            return self._style.results(texts, is_closed)
+
+        cap = self._config.max_observation_tokens * len(bodies)
+        room = min(cap, self._room(trajectory))
+        stop_reason = self._observe(
+            trajectory, turn, fit_observation(bodies, write, self._codec, room)
+        )
+        turn.observation_truncated |= any(outcome.is_truncated for outcome in outcomes)
+        return stop_reason
 
     def _room(self, trajectory: Trajectory) -> int:
         """Count the tokens an observation may take, so that the model can still answer after it."""
@@ -247,3 +250,12 @@ class SearchLoop:
         turn.observation_truncated = observation.is_truncated
         turn.passage_ids = observation.passage_ids
         return None
+
+
+def _fail(trajectory: Trajectory, outcome: ToolOutcome) -> StopReason:
+    """Note an infrastructure failure where people look, never where the model reads."""
+    if outcome.call.name == _SEARCH:
+        trajectory.metadata["retriever_error"] = outcome.detail
+        return StopReason.RETRIEVER_FAILED
+    trajectory.metadata["tool_error"] = f"{outcome.call.name}: {outcome.detail}"
+    return StopReason.TOOL_FAILED

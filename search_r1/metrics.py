@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from search_r1.tools.base import OutcomeStatus
 from search_r1.types import FinishReason, StopReason
 
 Record = dict[str, Any]  # one trajectory as Trajectory.to_json() gives it
@@ -36,10 +37,7 @@ def trajectory_metrics(records: Sequence[Record]) -> dict[str, float]:
     metrics["retriever/retries_total"] = max(
         record["metadata"].get("retriever_retries", 0) for record in records
     )
-    calls = [turn["tool_s"] for record in records for turn in record["turns"] if turn["tool_s"] > 0]
-    if calls:
-        metrics["retriever/latency_mean_s"] = fmean(calls)
-        metrics["retriever/latency_max_s"] = max(calls)
+    metrics |= _tools(records)
     sound = [record for record in records if record["stop_reason"] not in INFRASTRUCTURE]
     return metrics | (_behaviour(sound) if sound else {})
 
@@ -47,7 +45,7 @@ def trajectory_metrics(records: Sequence[Record]) -> dict[str, float]:
 def _behaviour(records: Sequence[Record]) -> dict[str, float]:
     turns = [turn for record in records for turn in record["turns"]]
     searches = [
-        sum(1 for turn in record["turns"] if turn["num_observation_ids"] and turn["call"])
+        sum(len(turn["calls"]) for turn in record["turns"] if turn["num_observation_ids"])
         for record in records
     ]
     calls = sum(1 for turn in turns if turn["call"])
@@ -80,6 +78,23 @@ def _behaviour(records: Sequence[Record]) -> dict[str, float]:
     }
     for part in records[0]["reward"]:
         metrics[f"reward/{part}"] = fmean(record["reward"][part] for record in records)
+    return metrics
+
+
+def _tools(records: Sequence[Record]) -> dict[str, float]:
+    """Tell per tool how often it was called and how long it took, and what came of all calls."""
+    calls = [call for record in records for turn in record["turns"] for call in turn["calls"]]
+    by_tool: dict[str, list[float]] = {}
+    for call in calls:
+        if call["status"] not in (OutcomeStatus.UNKNOWN_TOOL, OutcomeStatus.BAD_ARGUMENTS):
+            by_tool.setdefault(call["name"], []).append(call["seconds"])
+    metrics = {"tools/calls_per_trajectory": len(calls) / len(records)}
+    for status in OutcomeStatus:
+        metrics[f"tools/outcome/{status.value}"] = _share(c["status"] == status for c in calls)
+    for name, seconds in sorted(by_tool.items()):
+        metrics[f"tools/{name}/calls"] = float(len(seconds))
+        metrics[f"tools/{name}/latency_mean_s"] = fmean(seconds)
+        metrics[f"tools/{name}/latency_max_s"] = max(seconds)
     return metrics
 
 

@@ -1,27 +1,41 @@
-"""Fit retrieved passages into a token budget: whole if they fit, else cut passage by passage."""
+"""Fit what tools gave back into a token budget: whole if it fits, else cut where it is long."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from search_r1.parsers.base import ToolParser
 from search_r1.tokens import Codec
 from search_r1.types import Passage
 
 _MIN_PASSAGE_TOKENS = 8  # a shorter stub of a passage says nothing
 _REPLACEMENT = "\ufffd"  # what a cut inside a multi-byte character decodes to
 
+Body = str | Sequence[Passage]
+"""What one call gave back: a text, or passages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A text and its ids, encoded once."""
+
+    ids: list[int]
+    text: str
+
+
+Write = Callable[[list[str]], Encoded]
+"""Writes the texts of one turn's results as the trajectory goes on after them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Ids to append after a turn, encoded once.
+    """Ids to append after a turn.
 
     Attributes:
         ids: The tokens, tags included.
         text: What was encoded.
         passage_ids: Passages the text holds, in order.
-        is_truncated: True when a passage was cut or left out to fit.
+        is_truncated: True when a passage or a text was cut or left out to fit.
     """
 
     ids: list[int]
@@ -30,54 +44,79 @@ class Observation:
     is_truncated: bool = False
 
 
-def fit_observation(
-    passages: Sequence[Passage], parser: ToolParser, codec: Codec, room: int
-) -> Observation | None:
-    """Encode passages so that the observation, closing tag included, takes at most ``room`` tokens.
+def number_passages(passages: Sequence[Passage]) -> str:
+    """Write passages as the model reads them, one ``Doc 1(Title: ...) ...`` a line."""
+    lines = [f"Doc {rank}(Title: {p.title}) {p.text}" for rank, p in enumerate(passages, start=1)]
+    return "\n".join(lines) if lines else "Nothing was found."
 
-    Long passages are cut first, to an equal share; passages are left out from the last when a share
-    would be under 8 tokens. One whose title leaves no room for that even alone is left out first.
+
+def fit_observation(
+    bodies: Sequence[Body], write: Write, codec: Codec, room: int
+) -> Observation | None:
+    """Encode the results of a turn's calls in at most ``room`` tokens, tags included.
+
+    Long passages and texts are cut first, to an equal share; passages are left out from the last
+    when a share would be under 8 tokens. One whose title leaves no room for that even alone is left
+    out first.
 
     Returns:
         The observation, or None when not even the tags and one stub fit.
     """
-    observation = _fit_all(passages, parser, codec, room)
-    if observation is not None:
-        return observation
+    whole = _fit_all(bodies, write, codec, room)
+    if whole is not None:
+        return whole
     # A passage whose title alone fills the room must not take the others with it.
-    kept = [passage for passage in passages if _fit_all([passage], parser, codec, room) is not None]
-    while kept:
-        observation = _fit_all(kept, parser, codec, room)
-        if observation is not None:
-            return replace(observation, is_truncated=True)
-        kept.pop()
+    kept = [
+        body
+        if isinstance(body, str)
+        else [p for p in body if _fit_all([[p]], write, codec, room) is not None]
+        for body in bodies
+    ]
+    while True:
+        fitted = _fit_all(kept, write, codec, room)
+        if fitted is not None:
+            # "Nothing was found" would be a lie about passages that only did not fit.
+            is_lie = any(body and not left for body, left in zip(bodies, kept, strict=True))
+            return None if is_lie else replace(fitted, is_truncated=True)
+        longest = max((b for b in kept if not isinstance(b, str)), key=len, default=[])
+        if len(longest) <= 1:
+            return None
+        longest.pop()
+
+
+def _fit_all(bodies: Sequence[Body], write: Write, codec: Codec, room: int) -> Observation | None:
+    """Fit every passage and text, cutting them; None when they get too small."""
+    passage_ids = [p.id for body in bodies if not isinstance(body, str) for p in body]
+    encoded = write([_text_of(body) for body in bodies])
+    if len(encoded.ids) <= room:
+        return Observation(encoded.ids, encoded.text, passage_ids)
+    parts = [codec.encode(text) for body in bodies for text in _cuttable(body)]
+    bare = write([_text_of(_cut(body, iter([""] * len(_cuttable(body))))) for body in bodies])
+    budget = room - len(bare.ids)  # for texts, beside tags, titles and line breaks
+    while parts and budget >= _MIN_PASSAGE_TOKENS * len(parts):
+        share = _fair_share([len(part) for part in parts], budget)
+        cuts = iter([codec.decode(part[:share]).rstrip(_REPLACEMENT) for part in parts])
+        encoded = write([_text_of(_cut(body, cuts)) for body in bodies])
+        if len(encoded.ids) <= room:
+            return Observation(encoded.ids, encoded.text, passage_ids, is_truncated=True)
+        budget -= len(encoded.ids) - room  # tokens merge differently at the new seams
     return None
 
 
-def _fit_all(
-    passages: Sequence[Passage], parser: ToolParser, codec: Codec, room: int
-) -> Observation | None:
-    """Fit every one of the passages, cutting their texts; None when they get too small."""
-    text = parser.format_observation(passages)
-    ids = codec.encode(text)
-    passage_ids = [passage.id for passage in passages]
-    if len(ids) <= room:
-        return Observation(ids, text, passage_ids)
-    bodies = [codec.encode(passage.text) for passage in passages]
-    bare = parser.format_observation([replace(passage, text="") for passage in passages])
-    budget = room - len(codec.encode(bare))  # for texts, beside tags, titles and line breaks
-    while passages and budget >= _MIN_PASSAGE_TOKENS * len(passages):
-        share = _fair_share([len(body) for body in bodies], budget)
-        cut = [
-            replace(passage, text=codec.decode(body[:share]).rstrip(_REPLACEMENT))
-            for passage, body in zip(passages, bodies, strict=True)
-        ]
-        text = parser.format_observation(cut)
-        ids = codec.encode(text)
-        if len(ids) <= room:
-            return Observation(ids, text, passage_ids, is_truncated=True)
-        budget -= len(ids) - room  # tokens merge differently at the new seams
-    return None
+def _text_of(body: Body) -> str:
+    return body if isinstance(body, str) else number_passages(body)
+
+
+def _cuttable(body: Body) -> list[str]:
+    """List the texts of a body that may be cut, in order."""
+    return [body] if isinstance(body, str) else [passage.text for passage in body]
+
+
+def _cut(body: Body, texts: Iterator[str]) -> Body:
+    """Put cut texts, the next ones of an iterator, in the place of a body's own."""
+    if isinstance(body, str):
+        return next(texts)
+    return [replace(passage, text=next(texts)) for passage in body]
 
 
 def _fair_share(lengths: list[int], budget: int) -> int:

@@ -1,9 +1,15 @@
-"""Text to token ids and back, with the three settings that keep a trajectory exact."""
+"""Text to token ids and back, with the settings that keep a trajectory exact."""
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Sequence
 from typing import Any, Protocol
+
+_ANCHOR = "\n"  # what stands before a text that continues another one
+_SAMPLE = "x\n <a>1, 2</a>\n\n"  # white space and tags, which some tokenizers lose
+_REMEMBERED_TEXTS = 4096  # a group of trajectories reads the same passages
 
 
 class Codec(Protocol):
@@ -12,7 +18,7 @@ class Codec(Protocol):
     eos_ids: frozenset[int]
 
     def encode(self, text: str) -> list[int]:
-        """Encode text on its own: no special token added, none recognised in the text."""
+        """Encode text as it continues other text: no special token added, none recognised in it."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -26,23 +32,65 @@ class HfCodec:
     A passage that happens to contain ``<|im_end|>`` is encoded as characters, never as the special
     token: retrieved text must not be able to end a turn.
 
+    SentencePiece tokenizers put a space before the text they encode, and take one from the text
+    they decode, as if every text began a document. Here a text continues another one, so both are
+    done behind an anchor, which is then taken off.
+
     Args:
-        tokenizer: A fast tokenizer.
+        tokenizer: A fast tokenizer; it is copied, because the settings differ.
         eos_ids: Ids that end the model's text; the tokenizer's own ``eos_token_id`` when empty.
+
+    Raises:
+        ValueError: If the tokenizer is not a fast one, or loses white space or tags.
     """
 
     def __init__(self, tokenizer: Any, eos_ids: Sequence[int] = ()) -> None:
-        self._tokenizer = tokenizer
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise ValueError(
+                f"{type(tokenizer).__name__} is not a fast tokenizer; save one with a "
+                "tokenizer.json beside the model (AutoTokenizer.from_pretrained converts most)."
+            )
+        self._tokenizer = copy.deepcopy(backend)
+        self._tokenizer.encode_special_tokens = True
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
         self.eos_ids = frozenset(eos_ids or [tokenizer.eos_token_id])
+        self.special_ids: dict[str, int] = {
+            token: tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens
+        } | {
+            token.content: token_id
+            for token_id, token in tokenizer.added_tokens_decoder.items()
+            if token.special
+        }
+        # Some tokenizers list special tokens that they do not mark as special.
+        self._tokenizer.add_special_tokens(list(self.special_ids))
+        self._anchor_ids: list[int] = []
+        if self.decode([*self._encode_alone("x"), *self._encode_alone("x")]) != "xx":
+            self._anchor_ids = self._encode_alone(_ANCHOR)
+        self._encode = functools.lru_cache(_REMEMBERED_TEXTS)(self._encode_after_anchor)
+        back = self.decode(self.encode(_SAMPLE))
+        if back != _SAMPLE:
+            raise ValueError(
+                f"the tokenizer turns {_SAMPLE!r} into {back!r}; a trajectory needs one that gives "
+                "back what it encoded. Use the model's own tokenizer, without clean-up."
+            )
 
     def encode(self, text: str) -> list[int]:
-        """Encode text on its own: no special token added, none recognised in the text."""
-        ids = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-        return list(ids)
+        """Encode text as it continues other text: no special token added, none recognised in it."""
+        return list(self._encode(text))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Decode ids to exactly the text they stand for, special tokens included."""
-        text = self._tokenizer.decode(
-            list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
-        return str(text)
+        if not self._anchor_ids:
+            return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+        text = self._tokenizer.decode([*self._anchor_ids, *ids], skip_special_tokens=False)
+        return str(text)[len(_ANCHOR) :]
+
+    def _encode_alone(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _encode_after_anchor(self, text: str) -> tuple[int, ...]:
+        if not self._anchor_ids:
+            return tuple(self._encode_alone(text))
+        return tuple(self._encode_alone(_ANCHOR + text)[len(self._anchor_ids) :])

@@ -30,15 +30,20 @@ class StopReason(StrEnum):
 
     ANSWER = "answer"  # it closed an answer
     NO_ACTION = "no_action"  # neither a search nor an answer, and no nudge was left
-    SEARCH_LIMIT = "search_limit"  # it asked for one search more than allowed
+    SEARCH_LIMIT = "search_limit"  # it made a call after the last one allowed
     RESPONSE_LENGTH = "response_length"  # the trajectory's token budget ran out
     RETRIEVER_FAILED = "retriever_failed"  # infrastructure: masked out of learning
+    TOOL_FAILED = "tool_failed"  # another tool; infrastructure: masked out of learning
     ABORTED = "aborted"  # infrastructure: the engine broke off; masked out of learning
 
     @property
     def is_infrastructure(self) -> bool:
         """True when the model is not to blame, so that nothing must be learned from it."""
-        return self in (StopReason.RETRIEVER_FAILED, StopReason.ABORTED)
+        return self in (
+            StopReason.RETRIEVER_FAILED,
+            StopReason.TOOL_FAILED,
+            StopReason.ABORTED,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,16 @@ class ToolCall:
 
     name: str
     arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call of a turn and what came of it; ``status`` is an ``OutcomeStatus`` of the tools."""
+
+    name: str
+    arguments: dict[str, Any]
+    status: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +109,10 @@ class Turn:
     stop_reason: FinishReason
     generate_s: float
     context_digest: str = ""
-    call: ToolCall | None = None
+    call: ToolCall | None = None  # the first one, when there are several
+    calls: list[CallRecord] = field(default_factory=list)  # those that were carried out
     well_formed: bool = False
-    is_malformed_call: bool = False  # it tried to search, but not in the call format
+    is_malformed_call: bool = False  # it tried to call, but not in the call format
     error: str | None = None  # what was wrong with a malformed turn, as told to the model
     overrun: bool = False  # the sampled token that closed the tag ran past it
     observation_text: str = ""
@@ -152,10 +168,8 @@ class Trajectory:
 
     @property
     def num_searches(self) -> int:
-        """Searches that were answered."""
-        return sum(
-            1 for turn in self.turns if turn.call is not None and turn.num_observation_ids > 0
-        )
+        """Calls that were answered, of whatever tool."""
+        return sum(len(turn.calls) for turn in self.turns if turn.num_observation_ids > 0)
 
     @property
     def model_text(self) -> str:

@@ -72,7 +72,56 @@ def smollm2_tokenizer(artifacts_dir):
     return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
-@pytest.fixture(scope="session", params=["bpe", "smollm2"])
+@pytest.fixture(scope="session")
+def llama3_tokenizer(tiny_passages):
+    """A byte-level BPE as Llama 3's: its pre-tokenizer, its headers, merges skipped for words."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    words = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    headers = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+    tokenizer = Tokenizer(models.BPE(ignore_merges=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(words), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=900,
+        special_tokens=headers,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tags = ["<tool_call>\n", "</tool_call>.", "<search>a</search>.", "<answer>a</answer>."]
+    texts = [*(f"{p['title']} {p['text']}" for p in tiny_passages), *tags * 50]
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|eot_id|>",
+        pad_token="<|eot_id|>",
+        additional_special_tokens=headers,
+    )
+
+
+@pytest.fixture(scope="session")
+def mistral_tokenizer(tmp_path_factory):
+    """Mistral's own SentencePiece tokenizer, which comes with its library."""
+    library = pytest.importorskip("mistral_common")
+    from transformers import LlamaTokenizer
+
+    shipped = Path(library.__file__).parent / "data" / "mistral_instruct_tokenizer_240323.model.v3"
+    folder = tmp_path_factory.mktemp("mistral")
+    (folder / "tokenizer.model").write_bytes(shipped.read_bytes())
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
+    return LlamaTokenizer.from_pretrained(folder, pad_token="</s>")
+
+
+@pytest.fixture(scope="session", params=["bpe", "smollm2", "llama3", "mistral"])
 def tokenizer(request):
     """Each real tokenizer in turn."""
     return request.getfixturevalue(f"{request.param}_tokenizer")

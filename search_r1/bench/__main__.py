@@ -1,7 +1,8 @@
 """Measure, print ratios, write them as JSON: ``python -m search_r1.bench [--out FILE]``.
 
-Each part runs in a process of its own, one after the other. Absolute speeds vary with the machine
-and with what else runs on it; the ratios compare two measurements of one process.
+Each part runs in a process of its own, one after the other, and replaces what the file had of it.
+Absolute speeds vary with the machine and with what else runs on it; the ratios compare two
+measurements of one process.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from pathlib import Path
 from search_r1.launch.environment import base_environment, format_cores
 from search_r1.launch.places import artifacts_dir
 
-_PARTS = {"training": "search_r1.verl_plugin.benchmark", "rollout": "search_r1.bench.rollout"}
+_PARTS = {
+    "training": "search_r1.verl_plugin.benchmark",
+    "rollout": "search_r1.bench.rollout",
+    "loop": "search_r1.bench.overhead",
+}
 _OUT = "docs/benchmarks/training.json"
 
 
@@ -33,12 +38,8 @@ def main() -> None:
     if not (artifacts_dir() / "indexes" / "quickstart").is_dir():
         sys.exit("error: the quickstart's files are missing; run python -m data_prep.quickstart.")
     results = {part: _run(part) for part in arguments.parts}
-    report = {
-        "command": f"python -m search_r1.bench {' '.join(arguments.parts)}",
-        "date": date.today().isoformat(),
-        "machine": {"cores": len(os.sched_getaffinity(0)), "arch": platform.machine()},
-        **results,
-    }
+    report = json.loads(arguments.out.read_text()) if arguments.out.is_file() else {}
+    report |= {part: result | _origin(part) for part, result in results.items()}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for part, result in results.items():
@@ -47,6 +48,14 @@ def main() -> None:
             if isinstance(value, int | float):
                 print(f"  {name:<36} {value:>10.2f}")
     print(f"written to {arguments.out}")
+
+
+def _origin(part: str) -> dict[str, object]:
+    return {
+        "command": f"python -m search_r1.bench {part}",
+        "date": date.today().isoformat(),
+        "machine": {"cores": len(os.sched_getaffinity(0)), "arch": platform.machine()},
+    }
 
 
 def _run(part: str) -> dict[str, object]:

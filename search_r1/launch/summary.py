@@ -173,10 +173,10 @@ def _peak(memory: dict[str, Any]) -> float:
 
 def _retriever(steps: dict[int, Metrics]) -> dict[str, float | None]:
     slowest = [
-        m["retriever/latency_max_s"] for m in steps.values() if "retriever/latency_max_s" in m
+        m["tools/search/latency_max_s"] for m in steps.values() if "tools/search/latency_max_s" in m
     ]
     return {
-        "latency_mean_s": _mean(steps, "retriever/latency_mean_s"),
+        "latency_mean_s": _mean(steps, "tools/search/latency_mean_s"),
         "latency_max_s": max(slowest, default=None),
         "failure_rate": _mean(steps, "retriever/failure_rate"),
     }

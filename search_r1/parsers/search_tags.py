@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from search_r1.parsers import register_tool_parser
-from search_r1.parsers.base import ExtractedToolCalls, ParseStatus, ToolParser
-from search_r1.types import Passage, ToolCall
+from search_r1.parsers.base import ToolSchema
+from search_r1.parsers.bodies import Body, UntilTag
+from search_r1.parsers.calls import CallError, make_call
+from search_r1.parsers.scanner import Item, Scanner, partial_of
+from search_r1.parsers.scanning import ScanningParser
 
 _MAX_QUERY_CHARS = 2000  # servers refuse endless queries, and that must not look like their failure
 
 
-@register_tool_parser("search_tags")
-class SearchTagsParser(ToolParser):
+class SearchTagsParser(ScanningParser):
     """Calls as XML-like tags in plain text, for base models and raw completion prompts.
 
+    The first closed search counts, from the last opening tag before it; text after it is dropped.
+
     Args:
+        tokenizer: Not needed.
+        tools: Not needed; the only tool is ``search`` with its ``query``.
         search_tag: Name of the tag the model writes.
         information_tag: Name of the tag the environment writes.
     """
 
-    def __init__(self, search_tag: str = "search", information_tag: str = "information") -> None:
+    first_only = True
+    has_special_markers = False
+
+    def __init__(
+        self,
+        tokenizer: Any = None,
+        tools: Sequence[ToolSchema] = (),
+        *,
+        search_tag: str = "search",
+        information_tag: str = "information",
+    ) -> None:
+        super().__init__(tokenizer, tools)
         for name in (search_tag, information_tag):
             if not name.isidentifier():
                 raise ValueError(
@@ -29,57 +46,55 @@ class SearchTagsParser(ToolParser):
                 )
         self._open, self._close = f"<{search_tag}>", f"</{search_tag}>"
         self._info_open, self._info_close = f"<{information_tag}>", f"</{information_tag}>"
+        self._harmless_close = f"< /{information_tag}>"
+        self.opener = re.compile(f"{self._open}|{self._close}")
+        self.partial_opener = re.compile(f"(?:{partial_of(self._open, self._close)})\\Z")
+        self.opener_chars = len(self._close)
+        self.syntax = f"{self._open}query{self._close}"
         self.stop = (self._close,)
         self.forbidden = (self._info_open,)
 
-    def extract_tool_calls(self, text: str, request: Any = None) -> ExtractedToolCalls:
-        """Find the first closed search; the last opening tag before the close counts."""
-        end = text.find(self._close)
-        if end < 0:
-            return self._without_close(text)
-        start = text.rfind(self._open, 0, end)
-        after = end + len(self._close)
-        if start < 0:
-            return self._malformed(text, f"{self._close} closes a tag that was never opened")
-        query = " ".join(text[start + len(self._open) : end].split())
-        if not query:
-            return self._malformed(
-                text, f"the query between {self._open} and {self._close} is empty"
-            )
-        if len(query) > _MAX_QUERY_CHARS:
-            error = f"the query has {len(query)} characters; {_MAX_QUERY_CHARS} are the most"
-            return self._malformed(text, error)
-        if "<" in query and ">" in query:
-            return self._malformed(text, f"the query {query[:60]!r} contains a tag")
-        call = ToolCall("search", {"query": query})
-        return ExtractedToolCalls(ParseStatus.CALL, [call], content=text[:start], end=after)
+    def body(self, opening: str) -> Body:
+        """See the base class."""
+        return UntilTag(self._close)
 
-    def format_observation(self, passages: Sequence[Passage]) -> str:
-        """Number the passages ``Doc 1(Title: ...)`` as Search-R1 does, between information tags."""
-        lines = [
-            f"Doc {rank}(Title: {self._defuse(passage.title)}) {self._defuse(passage.text)}"
-            for rank, passage in enumerate(passages, start=1)
-        ]
-        return self._wrap("\n".join(lines) if lines else "Nothing was found.")
+    def read(self, raw: str, turn: Scanner) -> Iterable[Item]:
+        """See the base class."""
+        if raw == self._close:
+            raise CallError(f"{self._close} closes a tag that was never opened")
+        start = raw.rfind(self._open)
+        call = make_call("search", {"query": self._read_query(raw, start)})
+        yield raw[:start]
+        yield call
 
-    def format_error(self, message: str) -> str:
+    def unclosed(self, raw: str) -> tuple[int, str]:
+        """See the base class."""
+        return raw.rfind(self._open), f"{self._open} was not closed by {self._close}"
+
+    def format_results(self, texts: Sequence[str]) -> str:
+        """Write each result between information tags; none can close its tag early."""
+        defused = (text.replace(self._info_close, self._harmless_close) for text in texts)
+        return "".join(f"\n{self._info_open}{text}{self._info_close}\n" for text in defused)
+
+    def explain(self, message: str) -> str:
         """Say what was wrong and how a search and an answer are written."""
         return (
-            f"\nThat did not work: {message}. To search, write {self._open}query{self._close}. "
-            "To answer, write <answer>answer</answer>.\n"
+            f"That did not work: {message}. To search, write {self.syntax}. "
+            "To answer, write <answer>answer</answer>."
         )
 
-    def _wrap(self, body: str) -> str:
-        return f"\n{self._info_open}{body}{self._info_close}\n"
+    def format_error(self, message: str) -> str:
+        """Write :meth:`explain` as plain text: information tags hold what was found."""
+        return f"\n{self.explain(message)}\n"
 
-    def _defuse(self, text: str) -> str:
-        """Keep retrieved text from closing the information block early."""
-        return text.replace(self._info_close, self._info_close.replace("</", "< /"))
-
-    def _without_close(self, text: str) -> ExtractedToolCalls:
-        if self._open in text:
-            return self._malformed(text, f"{self._open} was not closed by {self._close}")
-        return ExtractedToolCalls(ParseStatus.NO_CALL, content=text)
-
-    def _malformed(self, text: str, error: str) -> ExtractedToolCalls:
-        return ExtractedToolCalls(ParseStatus.MALFORMED, content=text, error=error)
+    def _read_query(self, raw: str, start: int) -> str:
+        query = " ".join(raw[start + len(self._open) : -len(self._close)].split())
+        if not query:
+            raise CallError(f"the query between {self._open} and {self._close} is empty")
+        if len(query) > _MAX_QUERY_CHARS:
+            raise CallError(
+                f"the query has {len(query)} characters; {_MAX_QUERY_CHARS} are the most"
+            )
+        if "<" in query and ">" in query:
+            raise CallError(f"the query {query[:60]!r} contains a tag")
+        return query

@@ -12,7 +12,12 @@ class Policy(Protocol):
     """Continues token ids; one call is one turn."""
 
     async def generate(
-        self, context_ids: list[int], *, max_tokens: int, stop: Sequence[str]
+        self,
+        context_ids: list[int],
+        *,
+        max_tokens: int,
+        stop: Sequence[str],
+        stop_token_ids: Sequence[int] = (),
     ) -> Generation:
         """Sample until a stop string is completed, the model ends its text, or the budget is spent.
 
@@ -20,6 +25,7 @@ class Policy(Protocol):
             context_ids: Prompt and response so far, exactly as they are to be fed to the model.
             max_tokens: Budget of this turn; at least 1.
             stop: Strings that end the turn once the sampled text contains one.
+            stop_token_ids: Tokens that end the turn, beside the model's own end of text.
 
         Returns:
             The sampled ids with one logprob each. The id that completes a stop string is included,

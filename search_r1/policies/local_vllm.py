@@ -43,6 +43,7 @@ class LocalVllmPolicy:
         *,
         max_tokens: int,
         stop: Sequence[str],
+        stop_token_ids: Sequence[int] = (),
         ignore_eos: bool = False,
     ) -> Generation:
         """Sample one turn; the digest is of the ids the engine reports to have processed."""
@@ -50,6 +51,7 @@ class LocalVllmPolicy:
         params = SamplingParams(
             max_tokens=max_tokens,
             stop=list(stop),
+            stop_token_ids=list(stop_token_ids),
             temperature=self._temperature,
             logprobs=0,
             ignore_eos=ignore_eos,

@@ -35,6 +35,7 @@ class Request:
     context_ids: list[int]
     max_tokens: int
     stop: tuple[str, ...]
+    stop_token_ids: tuple[int, ...]
 
 
 class ScriptedPolicy:
@@ -62,7 +63,12 @@ class ScriptedPolicy:
         self.requests: list[Request] = []
 
     async def generate(
-        self, context_ids: list[int], *, max_tokens: int, stop: Sequence[str]
+        self,
+        context_ids: list[int],
+        *,
+        max_tokens: int,
+        stop: Sequence[str],
+        stop_token_ids: Sequence[int] = (),
     ) -> Generation:
         """Play the next turn of the script.
 
@@ -76,7 +82,9 @@ class ScriptedPolicy:
                 "end the last one with an answer. The context ends with "
                 f"{self._codec.decode(context_ids[-40:])!r}"
             )
-        self.requests.append(Request(list(context_ids), max_tokens, tuple(stop)))
+        self.requests.append(
+            Request(list(context_ids), max_tokens, tuple(stop), tuple(stop_token_ids))
+        )
         ids = self._sample(self._turns[played], stop)[:max_tokens]
         return Generation(ids, [self._logprob] * len(ids), context_digest=digest(context_ids))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search_r1.rewards.format import format_score
+from search_r1.rewards.format import format_score, well_formed_score
 from search_r1.rewards.outcome import outcome_scores
 from search_r1.types import Trajectory
 
@@ -19,30 +19,42 @@ class RewardConfig:
     """Weight of token F1; set it, and ``em`` to 0, to train on partial credit."""
     format: float = 0.0
     """Weight of a closed answer with only valid turns before it."""
+    well_formed: float = 0.0
+    """Weight of the share of turns that hold a valid call or answer; a first foothold for a model
+    that seldom writes a call in the right form."""
 
     def __post_init__(self) -> None:
-        for name in ("em", "f1", "format"):
+        for name in _PARTS:
             if getattr(self, name) < 0:
                 raise ValueError(
                     f"reward weight {name} is {getattr(self, name)}; it must not be negative."
                 )
-        if self.em == self.f1 == self.format == 0:
+        if not any(getattr(self, name) for name in _PARTS):
             raise ValueError(
-                "every reward weight is 0, so nothing could be learned; set em, f1 or format."
+                "every reward weight is 0, so nothing could be learned; set one of "
+                f"{', '.join(_PARTS)}."
             )
+
+
+_PARTS = ("em", "f1", "format", "well_formed")
 
 
 def score(trajectory: Trajectory, config: RewardConfig) -> dict[str, float]:
     """Give the reward and its parts.
 
     Returns:
-        ``total`` (what is trained on) and ``em``, ``sub_em``, ``f1``, ``format``, each from 0 to 1.
+        ``total`` (what is trained on) and ``em``, ``sub_em``, ``f1``, ``format`` and
+        ``well_formed``, each from 0 to 1.
     """
     outcome = outcome_scores(trajectory.prediction, trajectory.gold_answers)
-    parts = {**outcome, "format": format_score(trajectory)}
+    parts = {
+        **outcome,
+        "format": format_score(trajectory),
+        "well_formed": well_formed_score(trajectory),
+    }
     return {"total": weigh(parts, config), **parts}
 
 
 def weigh(parts: dict[str, float], config: RewardConfig) -> float:
     """Sum the parts by their weights."""
-    return config.em * parts["em"] + config.f1 * parts["f1"] + config.format * parts["format"]
+    return sum(float(getattr(config, name)) * parts[name] for name in _PARTS)

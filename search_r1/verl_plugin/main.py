@@ -14,6 +14,7 @@ from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
 from verl.utils.device import auto_set_device
 
+from search_r1.verl_plugin.parts import check_prompts
 from search_r1.verl_plugin.settings import read_settings
 from search_r1.verl_plugin.trainer import SearchTaskRunner
 
@@ -37,6 +38,7 @@ def main() -> None:
     assert isinstance(config, DictConfig)
     OmegaConf.set_struct(config, True)
     check(config)
+    check_prompts(config)
     run_ppo(config, task_runner_class=ray.remote(num_cpus=1)(SearchTaskRunner))
 
 

@@ -28,13 +28,23 @@ class VerlPolicy:
         self._first_version: int | None = None
 
     async def generate(
-        self, context_ids: list[int], *, max_tokens: int, stop: Sequence[str]
+        self,
+        context_ids: list[int],
+        *,
+        max_tokens: int,
+        stop: Sequence[str],
+        stop_token_ids: Sequence[int] = (),
     ) -> Generation:
         """Sample one turn; the metadata tells which weight versions wrote the trajectory so far."""
         output = await self._client.generate(
             request_id=self._request_id,
             prompt_ids=context_ids,
-            sampling_params={**self._sampling_params, "max_tokens": max_tokens, "stop": list(stop)},
+            sampling_params={
+                **self._sampling_params,
+                "max_tokens": max_tokens,
+                "stop": list(stop),
+                "stop_token_ids": list(stop_token_ids),
+            },
         )
         if self._first_version is None:
             self._first_version = output.extra_fields["min_global_steps"]

@@ -41,7 +41,7 @@ def compute_score(
     record = extra_info["trajectory"]
     parts = {
         **outcome_scores(record["prediction"], list(ground_truth["target"])),
-        "format": record["reward"]["format"],
+        **{name: record["reward"][name] for name in ("format", "well_formed")},
     }
     total = weigh(parts, RewardConfig(**weights)) if weights else record["reward"]["total"]
     return {"score": total, "acc": parts["em"], **parts}

@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from search_r1.assembly import FormatConfig
 from search_r1.loop import LoopConfig
 from search_r1.rewards import RewardConfig
 from search_r1.search_client import SearchClientConfig
@@ -26,12 +27,10 @@ class RetrieverSettings:
 class SearchSettings:
     """What the rollout, the reward and the launcher need beside verl's own config."""
 
-    prompt_style: str = "raw"
-    """``raw`` encodes the prompt's text as it is; ``chat`` uses the model's chat template."""
-    parser: str = "search_tags"
-    """Name of the tool parser."""
-    parser_options: dict[str, Any] = field(default_factory=dict)
-    """Keyword arguments of the tool parser."""
+    form: FormatConfig = field(default_factory=FormatConfig)
+    """How model and tools speak with each other; its keys stand directly in the section."""
+    is_format_checked: bool = True
+    """Refuse a prompt that shows no call the parser can read."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     """Limits of a trajectory."""
     reward: RewardConfig = field(default_factory=RewardConfig)
@@ -43,12 +42,6 @@ class SearchSettings:
     run_dir: str | None = None
     """Where metrics and trajectories go; set by the launcher."""
 
-    def __post_init__(self) -> None:
-        if self.prompt_style not in ("raw", "chat"):
-            raise ValueError(
-                f"search_r1.prompt_style is {self.prompt_style!r}; it must be 'raw' or 'chat'."
-            )
-
 
 def read_settings(config: DictConfig) -> SearchSettings:
     """Read and check the ``search_r1`` section of a composed training config.
@@ -58,8 +51,10 @@ def read_settings(config: DictConfig) -> SearchSettings:
     """
     section: dict[str, Any] = OmegaConf.to_container(config.search_r1, resolve=True)  # type: ignore[assignment]
     retriever = dict(section.pop("retriever", None) or {})
+    form = {key: section.pop(key) for key in FormatConfig.__slots__ if key in section}
     try:
         return SearchSettings(
+            form=FormatConfig(**form),
             loop=LoopConfig(**(section.pop("loop", None) or {})),
             reward=RewardConfig(**(section.pop("reward", None) or {})),
             retriever=RetrieverSettings(

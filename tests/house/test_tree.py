@@ -72,7 +72,8 @@ def test_only_the_plugin_imports_verl() -> None:
         for folder in ("search_r1", "retriever", "data_prep", "eval")
         for p in importers(folder, "verl")
     ]
-    assert [p for p in found if not p.startswith("search_r1/verl_plugin/")] == []
+    allowed = ("search_r1/verl_plugin/", "search_r1/parsers/verl_adapter.py")
+    assert [p for p in found if not p.startswith(allowed)] == []
 
 
 def test_retriever_and_search_r1_meet_over_http_only() -> None:

@@ -9,6 +9,8 @@ from search_r1.loop import LoopConfig, SearchLoop
 from search_r1.parsers.search_tags import SearchTagsParser
 from search_r1.policies.scripted import ScriptedPolicy
 from search_r1.tokens import HfCodec
+from search_r1.tools.search import SearchTool
+from search_r1.tools.toolbox import ToolBox
 from search_r1.types import Passage, digest
 
 
@@ -62,9 +64,9 @@ def rollout(passages):
     ):
         policy = ScriptedPolicy(script, codec)
         searcher = searcher or ListSearcher(passages)
-        loop = SearchLoop(
-            policy, codec, parser or SearchTagsParser(), searcher, LoopConfig(**limits)
-        )
+        config = LoopConfig(**limits)
+        tools = ToolBox([SearchTool(searcher, config.top_k)])
+        loop = SearchLoop(policy, codec, parser or SearchTagsParser(), tools, config)
         trajectory = asyncio.run(loop.run(codec.encode(prompt), question="who?", gold_answers=gold))
         return trajectory, policy, searcher
 

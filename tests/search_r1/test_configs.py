@@ -13,8 +13,9 @@ from search_r1.launch import derive, plan, presets
 from search_r1.launch.errors import LaunchError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = {"quickstart", "grpo_3b_8gpu", "ppo_7b_8gpu", "grpo_lora_1gpu", "multinode"}
-GPU_NAMES = sorted(NAMES - {"quickstart"})
+CPU_NAMES = ["quickstart", "quickstart_hermes"]
+GPU_NAMES = ["grpo_3b_8gpu", "grpo_lora_1gpu", "multinode", "ppo_7b_8gpu"]
+NAMES = {*CPU_NAMES, *GPU_NAMES}
 
 VALIDATE = """
 import contextlib, json, sys
@@ -34,9 +35,9 @@ json.dump(answers, sys.stdout)
 def configs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Every preset after verl's validation; one process imports verl for all of them.
 
-    The quickstart comes last: it sets VERL_PLATFORM, which the GPU presets must do without.
+    The quickstarts come last: they set VERL_PLATFORM, which the GPU presets must do without.
     """
-    names = [*GPU_NAMES, "quickstart"]
+    names = [*GPU_NAMES, *CPU_NAMES]
     env = {key: value for key, value in os.environ.items() if not key.startswith("VERL_")}
     result = subprocess.run(
         [sys.executable, "-c", VALIDATE, str(tmp_path_factory.mktemp("runs")), *names],

@@ -8,6 +8,8 @@ from search_r1.loop import LoopConfig, SearchLoop
 from search_r1.parsers.search_tags import SearchTagsParser
 from search_r1.policies.scripted import ScriptedPolicy, ScriptedTurn
 from search_r1.search_client import RetrieverError
+from search_r1.tools.search import SearchTool
+from search_r1.tools.toolbox import ToolBox
 from search_r1.types import FinishReason, StopReason
 
 SEARCH = "I look it up. <search>Dracula author</search>"
@@ -123,9 +125,11 @@ def test_a_retriever_failure_is_no_text_the_model_reads(
     assert trajectory.response_mask[-1] == 1
 
 
-def test_an_error_of_ours_is_not_taken_for_a_retriever_failure(byte_codec, rollout, searcher_of):
-    with pytest.raises(ZeroDivisionError):
-        rollout(byte_codec, [SEARCH], searcher=searcher_of(error=ZeroDivisionError()))
+def test_an_error_in_a_tool_ends_its_trajectory_and_not_the_batch(byte_codec, rollout, searcher_of):
+    broken = searcher_of(error=ZeroDivisionError("of ours"))
+    trajectory, _, _ = rollout(byte_codec, [SEARCH], searcher=broken)
+    assert trajectory.stop_reason is StopReason.RETRIEVER_FAILED
+    assert "ZeroDivisionError: of ours" in trajectory.metadata["retriever_error"]
 
 
 def test_an_engine_that_gives_nothing_aborts(byte_codec, rollout):
@@ -185,15 +189,14 @@ def test_one_loop_runs_many_trajectories_at_once(byte_codec, searcher_of, passag
                 for n in range(4)
             }
 
-        async def generate(self, context_ids, *, max_tokens, stop):
+        async def generate(self, context_ids, *, max_tokens, stop, stop_token_ids):
             await asyncio.sleep(0)
             policy = self.policies[context_ids[0] - ord("0")]
             return await policy.generate(context_ids, max_tokens=max_tokens, stop=stop)
 
     async def run_all():
-        loop = SearchLoop(
-            Crowd(), byte_codec, SearchTagsParser(), searcher_of(passages), LoopConfig()
-        )
+        tools = ToolBox([SearchTool(searcher_of(passages))])
+        loop = SearchLoop(Crowd(), byte_codec, SearchTagsParser(), tools, LoopConfig())
         return await asyncio.gather(*(loop.run(byte_codec.encode(f"{n}")) for n in range(4)))
 
     for n, trajectory in enumerate(asyncio.run(run_all())):

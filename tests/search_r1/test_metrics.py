@@ -1,13 +1,17 @@
 import pytest
 
 from search_r1.metrics import trajectory_metrics
-from search_r1.types import FinishReason, StopReason, ToolCall, Trajectory, Turn
+from search_r1.tools.base import OutcomeStatus
+from search_r1.types import CallRecord, FinishReason, StopReason, ToolCall, Trajectory, Turn
 
 CALL = ToolCall("search", {"query": "q"})
 
 
-def turn(num_ids, stop=FinishReason.STOP, observation=0, **fields):
-    return Turn("x", 0, num_ids, stop, 0.1, num_observation_ids=observation, **fields)
+def turn(num_ids, stop=FinishReason.STOP, observation=0, status=OutcomeStatus.OK, **fields):
+    calls = []
+    if "call" in fields:
+        calls = [CallRecord("search", {"query": "q"}, status.value, fields["tool_s"])]
+    return Turn("x", 0, num_ids, stop, 0.1, num_observation_ids=observation, calls=calls, **fields)
 
 
 def record(stop_reason, logprobs, mask, turns, **reward):
@@ -43,7 +47,7 @@ def batch():
     cut = [turn(4, FinishReason.LENGTH, error="e")]
     lost = [
         turn(1, observation=5, call=CALL, well_formed=True, tool_s=0.6),
-        turn(1, call=CALL, well_formed=True, tool_s=2.0),
+        turn(1, call=CALL, well_formed=True, tool_s=2.0, status=OutcomeStatus.FAILED),
     ]
     return [
         record(
@@ -72,8 +76,18 @@ def test_a_batch_worked_by_hand(batch):
         "search/stop/retriever_failed": 1 / 4,
         "search/stop/aborted": 0,
         "retriever/failure_rate": 1 / 4,
-        "retriever/latency_mean_s": (0.2 + 0.4 + 0.6 + 2.0) / 4,
-        "retriever/latency_max_s": 2.0,
+        "search/stop/tool_failed": 0,
+        "tools/calls_per_trajectory": 4 / 4,
+        "tools/outcome/ok": 3 / 4,
+        "tools/outcome/failed": 1 / 4,
+        "tools/outcome/timeout": 0,
+        "tools/outcome/unknown_tool": 0,
+        "tools/outcome/bad_arguments": 0,
+        "tools/outcome/call_limit": 0,
+        "tools/outcome/tool_error": 0,
+        "tools/search/calls": 4,
+        "tools/search/latency_mean_s": (0.2 + 0.4 + 0.6 + 2.0) / 4,
+        "tools/search/latency_max_s": 2.0,
         "search/searches_per_trajectory": 2 / 3,
         "search/no_search_rate": 2 / 3,
         "retriever/retries_total": 3,

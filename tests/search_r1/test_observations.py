@@ -1,12 +1,20 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_r1.observations import fit_observation
+from search_r1.observations import fit_observation as fit
+from search_r1.observations import number_passages
 from search_r1.parsers.search_tags import SearchTagsParser
+from search_r1.styles import RawStyle
 from search_r1.types import Passage
 
 PARSER = SearchTagsParser()
 FRAME = len("\n<information>Doc 1(Title: T) </information>\n")
+
+
+def fit_observation(passages, parser, codec, room):
+    """Fit the passages of one search in raw style."""
+    style = RawStyle(codec, parser)
+    return fit([passages], lambda texts: style.results(texts, False), codec, room)
 
 
 def passage(text, id_="1", title="T"):
@@ -35,21 +43,21 @@ def test_an_exact_fit_is_not_truncated(byte_codec):
 
 def test_the_long_passage_is_cut_and_the_short_one_left_whole(byte_codec):
     two = [passage("x" * 10, "short"), passage("y" * 200, "long")]
-    frame = len(PARSER.format_observation([passage(""), passage("")]))
+    frame = len(PARSER.format_results([number_passages([passage(""), passage("")])]))
     text = byte_codec.decode(fit_observation(two, PARSER, byte_codec, frame + 60).ids)
     assert (text.count("x"), text.count("y")) == (10, 50)
 
 
 def test_two_long_passages_share_the_room(byte_codec):
     two = [passage("x" * 300, "1"), passage("y" * 200, "2")]
-    frame = len(PARSER.format_observation([passage(""), passage("")]))
+    frame = len(PARSER.format_results([number_passages([passage(""), passage("")])]))
     text = byte_codec.decode(fit_observation(two, PARSER, byte_codec, frame + 61).ids)
     assert (text.count("x"), text.count("y")) == (30, 30)
 
 
 def test_the_last_passage_is_left_out_when_its_share_would_be_a_stub(byte_codec):
     two = [passage("x" * 300, "1"), passage("y" * 300, "2")]
-    frame = len(PARSER.format_observation([passage(""), passage("")]))
+    frame = len(PARSER.format_results([number_passages([passage(""), passage("")])]))
     observation = fit_observation(two, PARSER, byte_codec, frame + 15)
     assert observation.passage_ids == ["1"]
     assert observation.is_truncated
@@ -118,5 +126,5 @@ def test_any_passages_fit_any_room(byte_codec, bpe_codec, found, room, is_bpe):
     assert text.count("</information>") == 1
     ids = [item.id for item in found]
     assert [id_ for id_ in ids if id_ in observation.passage_ids] == observation.passage_ids
-    is_whole = text == PARSER.format_observation(found)
+    is_whole = text == PARSER.format_results([number_passages(found)])
     assert observation.is_truncated != is_whole

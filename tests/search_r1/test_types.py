@@ -4,7 +4,16 @@ import struct
 
 import pytest
 
-from search_r1.types import FinishReason, Generation, StopReason, ToolCall, Trajectory, Turn, digest
+from search_r1.types import (
+    CallRecord,
+    FinishReason,
+    Generation,
+    StopReason,
+    ToolCall,
+    Trajectory,
+    Turn,
+    digest,
+)
 
 
 @pytest.fixture
@@ -20,6 +29,7 @@ def trajectory():
         FinishReason.STOP,
         0.5,
         call=ToolCall("search", {"query": "q"}),
+        calls=[CallRecord("search", {"query": "q"}, "ok", 0.1)],
         well_formed=True,
     )
     first.num_observation_ids, first.observation_text = 2, "found"
@@ -58,7 +68,11 @@ def test_ids_without_their_logprobs_are_refused(trajectory):
 
 def test_only_infrastructure_is_not_the_models_fault():
     blameless = {reason for reason in StopReason if reason.is_infrastructure}
-    assert blameless == {StopReason.RETRIEVER_FAILED, StopReason.ABORTED}
+    assert blameless == {
+        StopReason.RETRIEVER_FAILED,
+        StopReason.TOOL_FAILED,
+        StopReason.ABORTED,
+    }
 
 
 def test_a_dump_is_plain_json_with_the_documented_keys(trajectory):

@@ -116,6 +116,9 @@ def test_a_path_before_ready_is_kept() -> None:
 def test_processes_in_sessions_of_their_own_are_found_and_ended(run_id: str) -> None:
     env = dict(os.environ) | marked_environment(run_id)
     daemon = subprocess.Popen(SLEEPER, env=env, start_new_session=True)
+    deadline = time.monotonic() + 10
+    while not find_marked(run_id) and time.monotonic() < deadline:
+        time.sleep(0.05)  # a busy machine may not have run the new program yet
     assert find_marked(run_id) == [daemon.pid]
     assert "sleep(600)" in command_of(daemon.pid)
     reaper = subprocess.Popen(["true"])  # any child: ended ones must not count as found

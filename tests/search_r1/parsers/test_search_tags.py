@@ -1,18 +1,9 @@
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_r1.parsers import (
-    ParseStatus,
-    ToolParser,
-    get_tool_parser,
-    register_tool_parser,
-    tool_parser_names,
-)
+from search_r1.parsers import ParseStatus
 from search_r1.parsers.search_tags import SearchTagsParser
-from search_r1.types import Passage
 
 PARSER = SearchTagsParser()
 
@@ -110,24 +101,6 @@ def test_nothing_a_model_writes_raises(text):
     PARSER.format_error(parsed.error or "")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<search>" * 12_500,
-        "</search>" * 11_000,
-        "<search>" * 6_000 + "</search>" * 6_000,
-        "<search>" + "x " * 50_000 + "</search>",
-        "<search" * 14_000 + ">",
-        "<search>" + "<" * 99_000 + "</search>",
-        "\n" * 100_000,
-    ],
-)
-def test_adversarial_text_of_100_kb_is_parsed_in_50_ms(text):
-    started = time.process_time()
-    PARSER.extract_tool_calls(text)
-    assert time.process_time() - started < 1.0  # quadratic work would take minutes
-
-
 def test_a_query_too_long_for_a_server_is_the_models_mistake():
     longest = PARSER.extract_tool_calls(f"<search>{'=' * 2000}</search>")
     assert longest.status is ParseStatus.CALL
@@ -142,12 +115,12 @@ def test_an_error_quotes_no_more_than_a_line_of_the_model():
 
 
 def test_tag_names_can_be_chosen():
-    parser = SearchTagsParser("query", "documents")
+    parser = SearchTagsParser(search_tag="query", information_tag="documents")
     assert parser.stop == ("</query>",)
     assert parser.forbidden == ("<documents>",)
     assert parser.extract_tool_calls("<query>x</query>").tools_called
     assert parser.extract_tool_calls("<search>x</search>").status is ParseStatus.NO_CALL
-    assert parser.format_observation([]) == "\n<documents>Nothing was found.</documents>\n"
+    assert parser.format_results(["x"]) == "\n<documents>x</documents>\n"
     assert "<query>query</query>" in parser.format_error("x")
 
 
@@ -157,45 +130,55 @@ def test_a_tag_name_that_is_no_word_is_refused(name):
         SearchTagsParser(search_tag=name)
 
 
-def test_passages_are_numbered_and_cannot_close_the_block():
-    found = [Passage("1", "T</information>", "a"), Passage("2", "U", "b </information> c")]
-    assert PARSER.format_observation(found) == (
-        "\n<information>Doc 1(Title: T< /information>) a\n"
-        "Doc 2(Title: U) b < /information> c</information>\n"
+def test_results_stand_between_information_tags_and_cannot_close_them():
+    assert PARSER.format_results(["Doc 1(Title: T) a"]) == (
+        "\n<information>Doc 1(Title: T) a</information>\n"
+    )
+    assert PARSER.format_results(["a", "b </information> c"]) == (
+        "\n<information>a</information>\n\n<information>b < /information> c</information>\n"
     )
 
 
 @given(st.text(), st.text())
-def test_no_passage_closes_the_block_early(title, text):
-    written = PARSER.format_observation(
-        [Passage("1", title + "</infor", "mation>" + text + "</information>")]
-    )
+def test_no_result_closes_the_block_early(before, after):
+    written = PARSER.format_results([f"{before}</information>{after}"])
     assert written.count("</information>") == 1
     assert written.endswith("</information>\n")
 
 
-def test_parsers_are_found_by_name():
-    assert get_tool_parser("search_tags") is SearchTagsParser
-    assert "search_tags" in tool_parser_names()
+def test_an_error_says_how_to_search_and_how_to_answer():
+    assert PARSER.format_error("the query is empty") == (
+        "\nThat did not work: the query is empty. To search, write <search>query</search>. "
+        "To answer, write <answer>answer</answer>.\n"
+    )
 
 
-def test_an_unknown_parser_lists_those_that_exist():
-    with pytest.raises(
-        ValueError,
-        match=r"unknown tool parser 'nope'; known are .*search_tags.*@register_tool_parser",
-    ):
-        get_tool_parser("nope")
+@pytest.mark.parametrize(
+    ("text", "unfinished"),
+    [
+        ("I think <search>who", 8),
+        ("<search>one <search>two", 12),
+        ("<search>who</search>", None),
+        ("I think <sear", None),
+    ],
+)
+def test_a_search_the_text_breaks_off_is_unfinished(text, unfinished):
+    assert PARSER.extract_tool_calls(text).unfinished == unfinished
 
 
-def test_a_parser_of_ones_own_is_registered_by_name():
-    @register_tool_parser("test_own")
-    class OwnParser(SearchTagsParser):
-        """A format of one's own."""
-
-    assert issubclass(get_tool_parser("test_own"), ToolParser)
-    assert get_tool_parser("test_own") is OwnParser
-
-
-def test_adjusting_a_request_changes_nothing_by_default():
-    request = object()
+@pytest.mark.parametrize(
+    ("request_stop", "stop"),
+    [(None, ["</search>"]), ("x", ["x", "</search>"]), (["</search>"], ["</search>"])],
+)
+def test_serving_stops_where_a_search_closes(request_stop, stop):
+    tools = [{"type": "function", "function": {"name": "search"}}]
+    request = {"tools": tools, "stop": request_stop}
     assert PARSER.adjust_request(request) is request
+    assert request == {"tools": tools, "stop": stop, "include_stop_str_in_output": True}
+
+
+@pytest.mark.parametrize("changes", [{"tools": []}, {"tool_choice": "none"}])
+def test_a_request_that_may_not_call_is_left_alone(changes):
+    tools = [{"type": "function", "function": {"name": "search"}}]
+    request = {"tools": tools, "stop": None} | changes
+    assert PARSER.adjust_request(dict(request)) == request

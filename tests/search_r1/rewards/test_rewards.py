@@ -1,7 +1,7 @@
 import pytest
 
 from search_r1.rewards import RewardConfig, score
-from search_r1.rewards.format import format_score
+from search_r1.rewards.format import format_score, well_formed_score
 from search_r1.rewards.outcome import outcome_scores
 from search_r1.types import FinishReason, StopReason, Trajectory, Turn
 
@@ -22,6 +22,7 @@ def test_a_right_answer_scores_one_by_default():
         "sub_em": 1.0,
         "f1": 1.0,
         "format": 1.0,
+        "well_formed": 1.0,
     }
 
 
@@ -51,7 +52,17 @@ def test_format_pays_for_a_closed_answer_without_invalid_turns(trajectory, expec
 )
 def test_without_an_answer_nothing_scores(stop_reason):
     parts = score(finished(None, stop_reason), RewardConfig(em=1, f1=1, format=1))
-    assert set(parts.values()) == {0.0}
+    assert {value for name, value in parts.items() if name != "well_formed"} == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("well_formed", "share"), [((), 0.0), ((True,), 1.0), ((True, False, False, True), 0.5)]
+)
+def test_well_formed_pays_for_the_share_of_valid_turns(well_formed, share):
+    trajectory = finished(None, StopReason.NO_ACTION, well_formed)
+    assert well_formed_score(trajectory) == share
+    parts = score(trajectory, RewardConfig(em=1, well_formed=0.4))
+    assert parts["total"] == pytest.approx(0.4 * share)
 
 
 def test_scoring_changes_nothing():

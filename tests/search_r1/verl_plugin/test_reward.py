@@ -6,7 +6,7 @@ from search_r1.verl_plugin.reward import compute_score
 
 
 def extra_info(prediction, well_formed=1.0):
-    reward = {"format": well_formed, "total": 0.7}
+    reward = {"format": well_formed, "well_formed": well_formed, "total": 0.7}
     return {"trajectory": {"prediction": prediction, "reward": reward}}
 
 

@@ -1,0 +1,155 @@
+"""Fit model, chat template and tool parser together before a server is started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search_r1.assembly import FormatConfig, assemble
+from search_r1.format_check import check_format
+from search_r1.launch.errors import LaunchError, UsageError
+from search_r1.loop import LoopConfig
+from search_r1.parsers import get_tool_parser, load_tool_parser_plugin
+from search_r1.parsers.search_tags import SearchTagsParser
+from search_r1.parsers.served import ServedParser
+from search_r1.prompts import build_prompt, prompt_names
+from search_r1.types import Passage
+
+SEARCH_TAGS_TEMPLATE = Path(__file__).parent / "chat_templates" / "search_tags.jinja"
+
+_QUESTION, _TURN, _NEXT = "\u2055q.", "\u2055t.", "\u2055n."  # marks no template knows
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The chat template of a server; the model's own when there is no path."""
+
+    path: Path | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    """Variables of the template."""
+
+
+def single_prompts() -> list[str]:
+    """List the prompts of one message, which put a question into the text around search tags."""
+    return [name for name in prompt_names() if len(build_prompt(name, "?")) == 1]
+
+
+def load_parser(served: ServedParser) -> None:
+    """Import the parser's plugin and check its name.
+
+    Raises:
+        UsageError: If the plugin does not import, or there is no such parser.
+    """
+    try:
+        if served.plugin:
+            load_tool_parser_plugin(served.plugin)
+        get_tool_parser(served.name)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def open_tokenizer(model: str) -> Any:
+    """Load a model's tokenizer from a folder or a hub.
+
+    Raises:
+        LaunchError: If there is none.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise LaunchError(
+            f"the tokenizer of {model!r} cannot be loaded: {reason} "
+            "Give --model the folder of a model, or its name on a hub that this machine reaches."
+        ) from error
+
+
+def choose_template(
+    tokenizer: Any, served: ServedParser, path: Path | None, prompt: str, prompt_style: str
+) -> Template:
+    """Find a chat template that shows the model its tools in the format it is parsed in.
+
+    Args:
+        tokenizer: The model's.
+        served: The parser.
+        path: A template of the user's; the model's own when None, or ours for search tags.
+        prompt: Name of the prompt a model with search tags was trained on.
+        prompt_style: ``raw`` or ``chat``, as it was trained.
+
+    Raises:
+        LaunchError: If the template does not carry the tools, or shows another format.
+    """
+    if path is not None:
+        try:
+            tokenizer.chat_template = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"the chat template {path} cannot be read: {error}") from error
+    try:
+        parser = get_tool_parser(served.name)(tokenizer, **served.options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"the parser {served.name} cannot be made: {error}") from error
+    if path is None and isinstance(parser, SearchTagsParser):
+        return _search_tags_template(tokenizer, parser, prompt, prompt_style)
+    form = FormatConfig(
+        prompt_style="chat",
+        result_style="chat",
+        history="append",
+        parser=served.name,
+        parser_options=served.options,
+    )
+    try:
+        parts = assemble(tokenizer, (), form, LoopConfig(), _NoSearcher())
+        check_format(parts, [{"role": "user", "content": "?"}])
+    except ValueError as error:
+        raise LaunchError(
+            f"{error} (Checked before the server is started; a template of your own is given with "
+            "--chat-template FILE.)"
+        ) from error
+    return Template(path)
+
+
+def _search_tags_template(
+    tokenizer: Any, parser: SearchTagsParser, prompt: str, prompt_style: str
+) -> Template:
+    plain = SearchTagsParser()
+    if (parser.stop, parser.forbidden) != (plain.stop, plain.forbidden):
+        raise UsageError(
+            f"the shipped chat template writes {plain.syntax}, but the parser reads "
+            f"{parser.syntax}; give a template with your tags with --chat-template FILE."
+        )
+    head, _, tail = build_prompt(prompt, _QUESTION)[0]["content"].partition(_QUESTION)
+    before, after, between = "", "", "\n\n"
+    if prompt_style == "chat":
+        before, after, between = _around_turns(tokenizer)
+    label = head.rpartition("\n")[2]  # later questions come without instruction and examples
+    texts = {"first": before + head, "next": between + label, "after": tail + after}
+    return Template(SEARCH_TAGS_TEMPLATE, {"search_tags": texts})
+
+
+def _around_turns(tokenizer: Any) -> tuple[str, str, str]:
+    """Give what the model's own template puts before a question, after it, and between turns."""
+    messages = [
+        {"role": "user", "content": _QUESTION},
+        {"role": "assistant", "content": _TURN},
+        {"role": "user", "content": _NEXT},
+    ]
+    if not tokenizer.chat_template:
+        raise LaunchError("the model has no chat template; use --prompt-style raw.")
+    whole = _render(tokenizer, messages)
+    before, _, after = _render(tokenizer, messages[:1]).partition(_QUESTION)
+    return before, after, whole.partition(_TURN)[2].partition(_NEXT)[0]
+
+
+def _render(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+class _NoSearcher:
+    """Stands in for a retriever: a server of the model calls no tool itself."""
+
+    async def search(self, queries: Sequence[str], top_k: int) -> list[list[Passage]]:
+        raise NotImplementedError

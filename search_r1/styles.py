@@ -1,0 +1,97 @@
+"""How a conversation becomes token ids: raw completion text, or the model's chat template.
+
+A style writes what stands before the model's first turn and what stands between two of its turns.
+Neither ever touches a token that is already there, so a trajectory stays token in, token out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from search_r1.chat_template import ChatTemplate
+from search_r1.observations import Encoded
+from search_r1.parsers.base import ToolParser
+from search_r1.tokens import Codec
+
+Message = Mapping[str, Any]
+
+
+class Style(Protocol):
+    """The text around the model's own."""
+
+    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Encode everything before the model's first turn."""
+        ...
+
+    def results(self, texts: Sequence[str], is_turn_closed: bool) -> Encoded:
+        """Encode the results of a turn's calls, up to where the model goes on.
+
+        Args:
+            texts: One text per call, in order.
+            is_turn_closed: Whether the model's turn ended with its own end-of-turn token.
+        """
+        ...
+
+    def correction(self, message: str, is_turn_closed: bool) -> Encoded:
+        """Encode what a turn without a valid action is told."""
+        ...
+
+
+class RawStyle:
+    """Plain text: results stand between the parser's own tags, as Search-R1 writes them.
+
+    Args:
+        codec: The policy's tokenizer.
+        parser: The call format.
+        template: Chat template for the prompt; its messages' contents as they are when None.
+    """
+
+    def __init__(
+        self, codec: Codec, parser: ToolParser, template: ChatTemplate | None = None
+    ) -> None:
+        self._codec = codec
+        self._parser = parser
+        self._template = template
+
+    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Encode the messages by the template, or their contents one after the other."""
+        if self._template is not None:
+            return self._template.prompt_ids(messages)
+        return self._codec.encode("".join(message["content"] for message in messages))
+
+    def results(self, texts: Sequence[str], is_turn_closed: bool) -> Encoded:
+        """Encode the results between the parser's tags."""
+        return self._encode(self._parser.format_results(texts))
+
+    def correction(self, message: str, is_turn_closed: bool) -> Encoded:
+        """Encode the parser's error text."""
+        return self._encode(self._parser.format_error(message))
+
+    def _encode(self, text: str) -> Encoded:
+        return Encoded(self._codec.encode(text), text)
+
+
+class ChatStyle:
+    """Chat messages: results are ``role: tool`` messages, corrections are ``role: user``.
+
+    Args:
+        template: The model's chat template, cut into what stands between turns.
+        parser: The call format; it words the corrections.
+    """
+
+    def __init__(self, template: ChatTemplate, parser: ToolParser) -> None:
+        self._template = template
+        self._parser = parser
+
+    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Encode the messages with the tools' schemas and the opening of the model's turn."""
+        return self._template.prompt_ids(messages)
+
+    def results(self, texts: Sequence[str], is_turn_closed: bool) -> Encoded:
+        """Encode one tool message per result."""
+        return self._template.between("tool", tuple(texts), is_turn_closed)
+
+    def correction(self, message: str, is_turn_closed: bool) -> Encoded:
+        """Encode a user message with the parser's error text."""
+        return self._template.between("user", (self._parser.explain(message),), is_turn_closed)

@@ -1,0 +1,83 @@
+"""What a sampled turn says: how it ended, and which action it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from search_r1.answers import ANSWER_CLOSE, find_answer
+from search_r1.parsers.base import ExtractedToolCalls, ParseStatus, ToolParser
+from search_r1.tokens import Codec
+from search_r1.types import FinishReason, ToolCall, Turn
+
+Action = str | list[ToolCall] | None
+"""An answer, calls, or None for a mistake."""
+
+
+class TurnReader:
+    """Reads turns in one call format.
+
+    Attributes:
+        stop: Strings that end a turn.
+        ending_ids: Tokens that end a turn: the model's end of text and the format's own.
+
+    Args:
+        codec: The policy's tokenizer.
+        parser: The call format.
+        is_message_answer: Take a finished turn without a call for an answer, tags or not.
+    """
+
+    def __init__(self, codec: Codec, parser: ToolParser, is_message_answer: bool) -> None:
+        self._codec = codec
+        self._parser = parser
+        self._is_message_answer = is_message_answer
+        self.stop = (*parser.stop, *parser.forbidden, ANSWER_CLOSE)
+        self.ending_ids = codec.eos_ids | set(parser.stop_token_ids)
+
+    def finish_reason(self, ids: Sequence[int], text: str, budget: int) -> FinishReason:
+        """Tell from the ids how a turn ended; engines report it differently or not at all."""
+        if any(stop in text for stop in self.stop):
+            return FinishReason.STOP
+        if ids[-1] in self.ending_ids:
+            return FinishReason.EOS
+        return FinishReason.LENGTH if len(ids) >= budget else FinishReason.ABORT
+
+    def find_action(self, turn: Turn) -> Action:
+        """Find the turn's action; ``turn`` takes note of whether it was well-formed, and why not.
+
+        Of answer and calls, what was closed first counts.
+        """
+        text = self._without_ending(turn)
+        parsed = self._parser.extract_tool_calls(text)
+        answer = find_answer(text[: parsed.unfinished])
+        is_call = parsed.status is ParseStatus.CALL and (answer is None or parsed.end < answer[1])
+        end = parsed.end if is_call else answer[1] if answer else len(text)
+        for forbidden in self._parser.forbidden:
+            if 0 <= text.find(forbidden) < end:
+                turn.error = f"{forbidden} is written by the search engine, not by you"
+                return None
+        if is_call or answer:
+            turn.well_formed = True
+            turn.overrun = bool(text[end:])
+            return parsed.tool_calls if is_call else answer[0] if answer else None
+        if self._is_message(turn, parsed):
+            turn.well_formed = True
+            return text.strip()
+        turn.is_malformed_call = parsed.status is ParseStatus.MALFORMED
+        turn.error = parsed.error or "there was neither a search nor an answer"
+        return None
+
+    def _without_ending(self, turn: Turn) -> str:
+        """Give the text of a turn without the token that ended it."""
+        for token_id in self.ending_ids if turn.stop_reason is FinishReason.EOS else ():
+            ending = self._codec.decode([token_id])
+            if ending and turn.model_text.endswith(ending):
+                return turn.model_text.removesuffix(ending)
+        return turn.model_text
+
+    def _is_message(self, turn: Turn, parsed: ExtractedToolCalls) -> bool:
+        return (
+            self._is_message_answer
+            and turn.stop_reason is FinishReason.EOS
+            and parsed.status is ParseStatus.NO_CALL
+            and bool(parsed.content.strip())
+        )

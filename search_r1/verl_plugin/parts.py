@@ -1,0 +1,121 @@
+"""What all trajectories of one process share, made from the training config once."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow.parquet
+from omegaconf import DictConfig
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+from search_r1.assembly import LoopParts, assemble
+from search_r1.format_check import check_format
+from search_r1.prompts import build_prompt
+from search_r1.search_client import SearchClient
+from search_r1.styles import Message
+from search_r1.verl_plugin.settings import SearchSettings, read_settings
+
+
+class Shared:
+    """Settings, retriever client and loop parts of one training process.
+
+    Args:
+        config: The whole training config.
+        tokenizer: The policy's tokenizer.
+    """
+
+    def __init__(self, config: DictConfig, tokenizer: Any) -> None:
+        self.settings: SearchSettings = read_settings(config)
+        self.client = SearchClient(self.settings.retriever.client)
+        self.eos_ids = eos_ids_of(config.actor_rollout_ref.model.path, tokenizer)
+        self.parts: LoopParts = assemble(
+            tokenizer, self.eos_ids, self.settings.form, self.settings.loop, self.client
+        )
+
+    def messages_of(self, row: Mapping[str, Any]) -> list[Message]:
+        """Give the prompt of a row: its own, or its question in the prompt of the config."""
+        name = self.settings.form.prompt
+        if name is None:
+            return [dict(message) for message in row["raw_prompt"]]
+        question = row["extra_info"].get("question")
+        if not question:
+            raise ValueError(
+                f"search_r1.prompt is {name!r}, but a row has no extra_info.question to put into "
+                "it; make the question file again with data_prep, or set prompt to null."
+            )
+        return list(build_prompt(name, question))
+
+
+_shared: dict[int, Shared] = {}
+
+
+def shared(config: DictConfig, tokenizer: Any) -> Shared:
+    """Give this process's shared parts; verl makes an agent loop for every trajectory."""
+    if id(config) not in _shared:
+        _shared[id(config)] = Shared(config, tokenizer)
+    return _shared[id(config)]
+
+
+@functools.cache
+def _listed_eos_ids(model_path: str) -> tuple[int, ...]:
+    ids: set[int] = set()
+    for kind in (GenerationConfig, AutoConfig):
+        try:
+            eos = kind.from_pretrained(model_path).eos_token_id
+        except (OSError, ValueError, AttributeError):  # the file or the field is missing
+            continue
+        ids |= set(eos) if isinstance(eos, list) else {eos} - {None}
+    return tuple(sorted(ids))
+
+
+def eos_ids_of(model_path: str, tokenizer: Any) -> tuple[int, ...]:
+    """Give every id at which vLLM ends the text: instruct models list several."""
+    return _listed_eos_ids(model_path) or (tokenizer.eos_token_id,)
+
+
+def check_prompts(config: DictConfig) -> None:
+    """Check tokenizer, template, tools and parser against the first prompt of every question file.
+
+    Raises:
+        ValueError: If they do not fit together; the message says what to change.
+    """
+    path = config.actor_rollout_ref.model.path
+    made = Shared(config, AutoTokenizer.from_pretrained(path))
+    try:
+        for key in ("train_files", "val_files"):
+            files = config.data[key]
+            for file in [files] if isinstance(files, str) else files:
+                messages = made.messages_of(_first_row(file))
+                length = len(made.parts.style.prompt_ids(messages))
+                if length > config.data.max_prompt_length:
+                    raise ValueError(too_long(length, config.data.max_prompt_length, messages))
+                if made.settings.is_format_checked:
+                    check_format(made.parts, messages)
+    finally:
+        asyncio.run(_close(made))
+
+
+def too_long(length: int, limit: int, messages: Sequence[Message]) -> str:
+    """Word the error of a prompt that does not fit."""
+    return (
+        f"a prompt has {length} tokens, more than data.max_prompt_length={limit}; raise it or drop "
+        f"the question. It begins: {messages[-1]['content'][:80]!r}"
+    )
+
+
+def _first_row(file: str) -> dict[str, Any]:
+    """Read the first row of a question file, named as verl hands it to an agent loop."""
+    rows = pyarrow.parquet.ParquetFile(file).iter_batches(1, columns=["prompt", "extra_info"])
+    first = next(rows, None)
+    if first is None or not len(first):
+        raise ValueError(f"{file} has no question; make it again.")
+    row = first.to_pylist()[0]
+    return {"raw_prompt": row["prompt"], "extra_info": row["extra_info"] or {}}
+
+
+async def _close(made: Shared) -> None:
+    await made.parts.tools.aclose()
+    await made.client.aclose()
