@@ -10,7 +10,7 @@ PRESENT = $(wildcard $(SOURCES))
 INDEX ?= artifacts/indexes/quickstart
 PORT ?= 8000
 
-.PHONY: help setup setup-gpu format lint type test test-fast test-slow bench demo serve lock clean
+.PHONY: help setup setup-gpu format lint type test test-fast test-slow bench bench-retriever demo serve lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,8 +41,12 @@ test-fast: setup  ## the fast ones, on every core (under a minute)
 test-slow: setup  ## the slow ones: real training steps on the CPU, real set-ups (minutes)
 	@$(BIN)/python -m pytest -m "slow and not gpu and not network"
 
-bench: setup  ## measure training and generation speed on this machine
+bench: setup  ## measure training, generation and the loop on this machine
 	@$(BIN)/python -m search_r1.bench
+
+bench-retriever: setup  ## measure the retrieval server (PEER=checkout of Search-R1 to compare)
+	@$(BIN)/python -m retriever.bench $(if $(PEER),--peer $(PEER))
+	@$(BIN)/python -m retriever.bench.render
 
 demo: setup  ## one trajectory with a scripted model, every turn and its mask in colour
 	@$(BIN)/python -m search_r1.demo

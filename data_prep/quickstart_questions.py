@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.answerable import MIN_CHARS, answerable_questions
+from data_prep.answerable import answerable_questions
 from data_prep.assets import read_member
 from data_prep.overlap import check_disjoint, drop_repeats, question_keys
 from data_prep.questions import Question, read_topics, usable_answers
@@ -23,6 +23,7 @@ from data_prep.steps import (
     write_receipt,
 )
 from retriever.errors import RetrievalError
+from retriever.evaluate.quality import MIN_CHARS
 from retriever.kinds import open_retriever
 from retriever.types import Retriever
 from search_r1.prompts import build_prompt

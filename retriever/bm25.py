@@ -1,9 +1,7 @@
 """BM25 by bm25s: the words of a query against the words of every passage. Imports no torch."""
 
 import importlib
-import re
 import sys
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,31 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever.bm25_scores import count_words, write_scores
 from retriever.errors import BadIndexError
 from retriever.manifest import Manifest
 from retriever.options import BuildOptions, OpenOptions
 from retriever.ranking import pick_best
 from retriever.store import PassageStore
 from retriever.types import Hit, check_top_k
+from retriever.words import ANALYSIS, split_words
 
 METHOD, K1, B = "lucene", 0.9, 0.4  # the defaults of Pyserini, which Search-R1 uses
-ANALYSIS = "casefold, Latin accents removed, words of letters and digits, 33 English stop words"
 
-_WORDS = re.compile(r"\w+")
-_ACCENTS = re.compile("[\u0300-\u036f]")
-_STOP_WORD_LIST = (
-    "a an and are as at be but by for if in into is it no not of on or such that the their then "
-    "there these they this to was will with"
-)
-_STOP_WORDS = frozenset(_STOP_WORD_LIST.split())
 _UNUSED_BY_BM25S = ("jax", "numba", "scipy")
-
-
-def split_words(text: str) -> list[str]:
-    """Return the words that BM25 compares: folded, without stop words, in order."""
-    if not text.isascii():
-        text = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
-    return [word for word in _WORDS.findall(text.casefold()) if word not in _STOP_WORDS]
 
 
 def _import_bm25s() -> Any:
@@ -55,17 +40,24 @@ def _import_bm25s() -> Any:
 def write_index(
     store: PassageStore, folder: Path, options: BuildOptions, on_passages: Callable[[int], object]
 ) -> dict[str, Any]:
-    """Write the word scores of all passages, and return the settings for the manifest."""
-    vocabulary = {"": 0}
-    token_ids = []
-    for passage in store:
-        words = split_words(passage.contents)
-        token_ids.append([vocabulary.setdefault(word, len(vocabulary)) for word in words])
-        on_passages(1)
+    """Write the word scores of all passages, and return the settings for the manifest.
+
+    Text and counts stream through files. Memory holds the vocabulary (about 150 bytes for each
+    different word), 4 bytes per passage, and blocks of a fixed size.
+    """
+    counts, scores, rows = (folder / f"{name}.part" for name in ("counts", "scores", "rows"))
+    vocabulary, lengths = count_words(store, counts, on_passages)
+    starts = write_scores(counts, scores, rows, len(vocabulary), lengths, K1, B)
     index = _import_bm25s().BM25(k1=K1, b=B, method=METHOD)
-    with np.errstate(invalid="ignore"):  # a corpus of stop words only has passages of length 0
-        index.index((token_ids, vocabulary), show_progress=False)
+    index.vocab_dict = vocabulary
+    index.nonoccurrence_array = None  # Lucene's method has none
+    # The two large arrays are files already, so bm25s saves what belongs to them.
+    nothing = {"data": np.empty(0, np.float32), "indices": np.empty(0, np.int32)}
+    index.scores = nothing | {"indptr": starts, "num_docs": len(lengths)}
     index.save(folder)
+    scores.replace(folder / "data.csc.index.npy")
+    rows.replace(folder / "indices.csc.index.npy")
+    counts.unlink()
     return {"method": METHOD, "k1": K1, "b": B, "analysis": ANALYSIS}
 
 
@@ -93,17 +85,24 @@ class Bm25Retriever:
 
     def search(self, queries: list[str], top_k: int) -> list[list[Hit]]:
         """Return the best passages of every query; one that shares no word is never a hit."""
-        check_top_k(top_k)
-        return [self._search_one(query, top_k) for query in queries]
+        return [
+            [Hit(self._store[position], score) for position, score in found]
+            for found in self.find(queries, top_k)
+        ]
 
-    def _search_one(self, query: str, top_k: int) -> list[Hit]:
+    def find(self, queries: list[str], top_k: int) -> list[list[tuple[int, float]]]:
+        """Return position and score of what ``search`` returns, without reading passages."""
+        check_top_k(top_k)
+        return [self._find_one(query, top_k) for query in queries]
+
+    def _find_one(self, query: str, top_k: int) -> list[tuple[int, float]]:
         token_ids = self._index.get_tokens_ids(split_words(query))
         if not token_ids:
             return []
         scores: NDArray[Any] = self._index.get_scores_from_ids(token_ids)
         matching = np.flatnonzero(scores)
         best = matching[pick_best(scores[matching], self._store.id_rank[matching], top_k)]
-        return [Hit(self._store[at], float(scores[at])) for at in best.tolist()]
+        return list(zip(best.tolist(), scores[best].tolist(), strict=True))
 
     def close(self) -> None:
         """Unmap the passages."""

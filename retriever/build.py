@@ -1,33 +1,36 @@
 """Build an index folder from a corpus: ``python -m retriever.build --corpus F --index DIR``.
 
 The folder is written under another name beside its place and renamed at the end, so a folder
-with the right name is always whole.
+with the right name is always whole. A build that was stopped, or killed, or found the disk full
+goes on when the same command is run again, to the same bytes.
 """
 
-import argparse
 import logging
 import os
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from tqdm import tqdm
 
-from retriever.errors import BuildError, RetrievalError
-from retriever.kinds import KINDS, load_kind
-from retriever.manifest import Manifest, hash_file, write_manifest
+from retriever.build_folder import aside_of, build_folder, check_place
+from retriever.build_options import parse_arguments, read_options
+from retriever.encoder import check_encoder_folder, fingerprint
+from retriever.errors import BuildError, CorpusError, RetrievalError
+from retriever.kinds import AUTO, load_kind, resolve_kind
+from retriever.manifest import FileFacts, Manifest, hash_file, write_manifest
 from retriever.options import BuildOptions
-from retriever.store import PassageStore, write_store
+from retriever.store import RANK, PassageStore, write_store
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("retriever.build")  # not __main__, which nobody listens to
 
-_ASIDE = ".building-"
+# They change how fast vectors are made, not which.
+_NOT_IN_PLAN = ("encoder", "threads", "devices")
 
 
 def build_index(
@@ -36,80 +39,72 @@ def build_index(
     kind: str,
     options: BuildOptions | None = None,
     is_replaced: bool = False,
+    ray_address: str | None = None,
 ) -> Manifest:
-    """Build an index; on any failure nothing is left behind.
+    """Build an index, going on where an interrupted build of it stopped.
 
     Args:
         corpus: JSONL file, see ``retriever.corpus``.
         folder: Where the index goes.
-        kind: One of ``retriever.kinds.KINDS``.
+        kind: One of ``retriever.kinds.KINDS``, or auto.
         options: Encoder, batch size and so on.
         is_replaced: Put the new index in the place of an existing one, once it is ready.
+        ray_address: Encode on this Ray cluster; "auto" takes the one at hand or starts one here.
 
     Raises:
-        RetrievalError: If corpus, kind, encoder or place cannot be used.
+        RetrievalError: If corpus, kind, encoder or place cannot be used; nothing is left behind,
+            unless vectors were encoded already.
+        OSError: If files cannot be written; what is finished stays for the next attempt.
     """
-    index_kind = load_kind(kind)
-    _check_place(folder, is_replaced)
-    with _written_aside(folder, is_replaced) as aside:
-        with _progress("reading", corpus.stat().st_size if corpus.is_file() else 0, "B") as bar:
-            passages = write_store(corpus, aside, bar.update)
-        store = PassageStore(aside)
-        with _progress("indexing", passages, " passages") as bar:
-            settings = index_kind.write_index(store, aside, options or BuildOptions(), bar.update)
-        store.close()
-        manifest = Manifest(kind, passages, hash_file(corpus), settings)
-        write_manifest(aside, manifest)
+    options = options or BuildOptions()
+    check_place(folder, is_replaced)
+    _check_early(corpus, kind, options, ray_address)
+    source = _hash_corpus(corpus)
+    with build_folder(folder, _make_plan(source, kind, options), is_replaced) as aside:
+        if not (aside / RANK).exists():
+            with _progress("reading", source.bytes, "B") as bar:
+                write_store(corpus, aside, bar.update)
+        with closing(PassageStore(aside)) as store:
+            kind = resolve_kind(kind, len(store), options)
+            with _progress("indexing", len(store), " passages") as bar:
+                if ray_address:
+                    from retriever.encode_ray import encode_with_ray
+
+                    encode_with_ray(store, aside, options, ray_address, bar.update)
+                    bar.reset()
+                settings = load_kind(kind).write_index(store, aside, options, bar.update)
+            manifest = Manifest(kind, len(store), source, settings)
+        size = sum(path.stat().st_size for path in aside.iterdir())
+        with _progress("checksums", size, "B") as bar:
+            write_manifest(aside, manifest, bar.update)
     return manifest
 
 
-def _check_place(folder: Path, is_replaced: bool) -> None:
-    if folder.exists() and not is_replaced:
-        raise BuildError(f"{folder} already exists; pass --overwrite to replace it.")
-    if folder.exists() and not (folder / "manifest.json").is_file() and any(folder.iterdir()):
-        raise BuildError(f"{folder} is no index, so it is not replaced; choose another folder.")
+def _check_early(corpus: Path, kind: str, options: BuildOptions, ray_address: str | None) -> None:
+    """Find what would stop the build later on, before a large corpus is read."""
+    if not corpus.is_file():
+        raise CorpusError(f"no corpus file at {corpus}; give a JSONL file of passages.")
+    if kind != AUTO:
+        load_kind(kind)
+    if kind not in ("bm25", AUTO) and options.encoder is None:
+        raise BuildError(f"a {kind} index needs an encoder; give its folder with --encoder.")
+    if ray_address and options.encoder is None:
+        raise BuildError("--ray encodes vectors, and no encoder was given; add --encoder FOLDER.")
+    if ray_address and kind == "bm25":
+        raise BuildError("--ray encodes vectors, which a bm25 index has none of; leave it out.")
+    if options.encoder is not None:
+        check_encoder_folder(options.encoder)
 
 
-@contextmanager
-def _written_aside(folder: Path, is_replaced: bool) -> Iterator[Path]:
-    folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(folder)
-    aside = folder.with_name(f".{folder.name}{_ASIDE}{os.getpid()}")
-    aside.mkdir()
-    try:
-        yield aside
-        if is_replaced and folder.exists():
-            old = aside.with_name(aside.name + "-old")
-            folder.rename(old)
-            try:
-                aside.rename(folder)
-            except OSError:
-                old.rename(folder)
-                raise
-            shutil.rmtree(old)
-        else:
-            aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+def _make_plan(source: FileFacts, kind: str, options: BuildOptions) -> dict[str, Any]:
+    chosen = {name: at for name, at in asdict(options).items() if name not in _NOT_IN_PLAN}
+    encoder = fingerprint(options.encoder) if options.encoder else None
+    return {"corpus": asdict(source), "kind": kind, "encoder": encoder, "options": chosen}
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what a build of the same index left when it was killed without notice."""
-    for left in folder.parent.glob(f".{folder.name}{_ASIDE}*"):
-        pid = left.name.rpartition(_ASIDE)[2].partition("-")[0]
-        if pid.isdecimal() and not _is_running(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _hash_corpus(corpus: Path) -> FileFacts:
+    with _progress("checking", corpus.stat().st_size, "B") as bar:
+        return hash_file(corpus, bar.update)
 
 
 def _progress(label: str, total: int, unit: str) -> "tqdm[Any]":
@@ -120,30 +115,28 @@ def _progress(label: str, total: int, unit: str) -> "tqdm[Any]":
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the index is in place, 2 with one line on stderr when it is not."""
-    parsed = _parse(arguments)
+    parsed = parse_arguments(arguments, __doc__)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logger.setLevel(logging.INFO)
+    logging.getLogger("retriever").setLevel(logging.INFO)
     # Beside other busy processes, OpenMP threads that spin while they wait cost most of the time.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _raise_exit)
+    signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
     try:
-        options = BuildOptions(
-            encoder=parsed.encoder,
-            query_prefix=parsed.query_prefix,
-            passage_prefix=parsed.passage_prefix,
-            batch_size=parsed.batch_size,
-            threads=parsed.threads,
-        )
         manifest = build_index(
-            parsed.corpus, parsed.index, parsed.kind, options, is_replaced=parsed.overwrite
+            parsed.corpus,
+            parsed.index,
+            parsed.kind,
+            read_options(parsed),
+            is_replaced=parsed.overwrite,
+            ray_address=parsed.ray,
         )
     except (RetrievalError, ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error}\n{_what_is_left(parsed.index)}")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; nothing was written.\n")
-        return 130
+    except KeyboardInterrupt as stop:
+        sys.stderr.write(f"stopped.\n{_what_is_left(parsed.index)}")
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     logger.info(
         "%s: %s index of %d passages in %.1f s",
         parsed.index,
@@ -154,23 +147,15 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _raise_exit(signum: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + signum)
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(signum)
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m retriever.build", description=__doc__)
-    add = parser.add_argument
-    add("--corpus", type=Path, required=True, help="JSONL file of passages")
-    add("--index", type=Path, required=True, help="folder to make")
-    add("--kind", default="flat", help=f"one of: {', '.join(KINDS)} (default: flat)")
-    add("--encoder", type=Path, help="sentence-transformers folder, for dense kinds")
-    add("--query-prefix", help='before every query, such as "query: " for e5')
-    add("--passage-prefix", help='before every passage, such as "passage: " for e5')
-    add("--batch-size", type=int, default=64, help="passages encoded together (default: 64)")
-    add("--threads", type=int, help="CPU threads (default: every core)")
-    add("--overwrite", action="store_true", help="replace an index that is already there")
-    return parser.parse_args(arguments)
+def _what_is_left(folder: Path) -> str:
+    aside = aside_of(folder)
+    if not aside.exists():
+        return ""
+    return f"The finished part is in {aside}; run the same command again to go on.\n"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Exact dense search: FAISS flat inner product over encoder vectors."""
+"""Dense search: passages whose vectors are nearest to the query's, by any vector index kind."""
 
 import os
 from collections.abc import Callable
@@ -8,134 +8,238 @@ from typing import Any, Protocol
 
 import faiss
 import numpy as np
+import orjson
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from retriever import ann
+from retriever.ann_build import write_vectors
+from retriever.encode import encode_store, open_encoders
 from retriever.encoder import Encoder, count_cores, open_encoder
 from retriever.errors import BadIndexError, BuildError
+from retriever.flat import FlatIndex
+from retriever.gpu import gpu_candidates, pick_gpus, shard_rows
 from retriever.manifest import Manifest
 from retriever.options import BuildOptions, OpenOptions
-from retriever.ranking import pick_best
 from retriever.store import PassageStore
 from retriever.types import Hit, check_top_k
+from retriever.vectors import (
+    FAISS_FILE,
+    FULL_FILE,
+    RowFacts,
+    VectorIndex,
+    map_flat,
+    measure_rows,
+    open_stored,
+    store_vectors,
+)
 
-VECTORS = "vectors.faiss"
+_FINISHED = "vectors.json"  # written last
 
-_PASSAGES_AT_ONCE = 1024  # enough to sort by length, little enough to hold
-_SPARE_CANDIDATES = 8
-_ROUNDING = 1e-5  # well above the error of a float32 inner product of unit vectors
+_BUILD_CHOICES = {
+    "flat": ("precision",),
+    "ivf": ("precision", "nlist"),
+    "ivfpq": ("nlist", "pq_bytes", "refine"),
+    "hnsw": ("hnsw_m", "ef_construction"),
+}
+_OPEN_CHOICES = {
+    "flat": ("device",),
+    "ivf": ("device", "nprobe"),
+    "ivfpq": ("device", "nprobe", "refine_factor"),
+    "hnsw": ("ef_search",),
+}
+_GPU_CANDIDATES = 4  # per wanted row, where a GPU keeps rows a little coarser
 
 
 class QueryEncoder(Protocol):
     """What dense search needs of an encoder."""
 
     def encode_queries(self, queries: list[str]) -> NDArray[np.float32]:
-        """Return (n, dimension) vectors of length 1."""
+        """Return (n, dimension) vectors."""
         ...
 
 
 def write_index(
-    store: PassageStore, folder: Path, options: BuildOptions, on_passages: Callable[[int], object]
+    store: PassageStore,
+    folder: Path,
+    options: BuildOptions,
+    on_passages: Callable[[int], object],
+    kind: str = "flat",
 ) -> dict[str, Any]:
-    """Encode all passages into a FAISS file, and return the settings for the manifest."""
+    """Encode all passages, write the files of the kind, and return the manifest's settings.
+
+    Raises:
+        BuildError: If an option is missing, or is for another kind.
+    """
+    _check_choices(kind, options, BuildOptions(), _BUILD_CHOICES, BuildError)
     if options.encoder is None:
-        raise BuildError("a flat index needs an encoder; give its folder with --encoder.")
-    encoder = Encoder(
-        options.encoder,
-        options.query_prefix,
-        options.passage_prefix,
-        options.threads,
-        options.batch_size,
-    )
-    index = faiss.IndexFlatIP(encoder.facts.dimension)
-    for start in range(0, len(store), _PASSAGES_AT_ONCE):
-        positions = range(start, min(start + _PASSAGES_AT_ONCE, len(store)))
-        index.add(encoder.encode_passages([store[at].contents for at in positions]))
-        on_passages(len(positions))
-    try:
-        faiss.write_index(index, str(folder / VECTORS))
-    except RuntimeError as error:  # FAISS has no other; a full disk is the usual reason
-        raise BuildError(f"{folder / VECTORS} cannot be written: {error}") from error
+        raise BuildError(f"a {kind} index needs an encoder; give its folder with --encoder.")
+    finished = folder / _FINISHED
+    if finished.is_file():  # a build that was killed later on
+        settings: dict[str, Any] = orjson.loads(finished.read_bytes())
+        return settings
+    _limit_threads(options.threads)
+    encoders = open_encoders(options)
+    vectors = encode_store(store, folder, encoders, options.batch_size, on_passages)
+    written = _write_kind(kind, vectors, folder, options)
+    settings = describe_encoder(encoders[0], options.encoder, folder) | {"vectors": written}
+    finished.write_bytes(orjson.dumps(settings, option=orjson.OPT_INDENT_2))
+    if "fp32" not in (written["precision"] if kind == "flat" else "", written.get("refine")):
+        (folder / FULL_FILE).unlink()  # nothing is served from it
+    return settings
+
+
+def describe_encoder(encoder: Encoder, encoder_folder: Path, folder: Path) -> dict[str, Any]:
+    """Return what the manifest says of the encoder of an index in ``folder``."""
     # Relative, so that a tree with models and indexes can be moved as a whole.
-    where = os.path.relpath(options.encoder.resolve(), folder.resolve())
+    where = os.path.relpath(encoder_folder.resolve(), folder.resolve())
     return {"encoder": asdict(encoder.facts), "encoder_folder": where}
+
+
+def _write_kind(
+    kind: str, vectors: NDArray[np.float32], folder: Path, options: BuildOptions
+) -> dict[str, Any]:
+    if kind != "flat":
+        return write_vectors(kind, vectors, folder, options)
+    if options.precision != "fp32":
+        store_vectors(vectors, folder, options.precision)
+    rows = open_stored(folder, options.precision, *vectors.shape)
+    return {
+        "precision": options.precision,
+        "dimension": rows.dimension,
+        **asdict(measure_rows(rows)),
+    }
 
 
 def open_index(
     folder: Path, manifest: Manifest, store: PassageStore, options: OpenOptions
 ) -> "DenseRetriever":
-    """Open an index that ``write_index`` wrote, with the encoder that it was built with."""
-    settings = manifest.settings
-    faiss.omp_set_num_threads(options.threads or count_cores())
-    index = _map_vectors(folder / VECTORS)
-    if (index.ntotal, index.d) != (len(store), settings["encoder"]["dimension"]):
+    """Open an index that ``write_index`` wrote, with the encoder that it was built with.
+
+    Raises:
+        BadIndexError: If the files are not what the manifest says, or an option is for another
+            kind.
+        DeviceError: If GPUs are wanted that cannot be used.
+        EncoderError: If the encoder is missing or is another one.
+    """
+    settings, kind = manifest.settings, manifest.kind
+    check_open_options(kind, options)
+    _limit_threads(options.threads)
+    index = open_vectors(folder, kind, settings["vectors"], store.id_rank, options)
+    expected = (len(store), settings["encoder"]["dimension"])
+    if (index.size, index.dimension) != expected:
         raise BadIndexError(
-            f"{folder / VECTORS} holds {index.ntotal} vectors of length {index.d}; expected "
-            f"{len(store)} of {settings['encoder']['dimension']}; build the index again."
+            f"{folder} holds {index.size} vectors of length {index.dimension}; expected "
+            f"{expected[0]} of {expected[1]}; build the index again."
         )
     encoder_folder = options.encoder or Path(os.path.normpath(folder / settings["encoder_folder"]))
-    encoder = open_encoder(encoder_folder, settings["encoder"], options.threads)
-    return DenseRetriever(index, encoder, store)
+    gpus = pick_gpus(options.device)
+    device = f"cuda:{gpus[0]}" if gpus else "cpu"
+    encoder = open_encoder(encoder_folder, settings["encoder"], options.threads, device)
+    return DenseRetriever(index, encoder, store, kind)
 
 
-def _map_vectors(path: Path) -> Any:
-    """Open a FAISS file without reading it; processes that do share one copy in memory."""
-    try:
-        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-    except RuntimeError as error:
-        raise BadIndexError(f"{path} is no FAISS index: {error}; build it again.") from error
+def open_vectors(
+    folder: Path,
+    kind: str,
+    settings: dict[str, Any],
+    id_rank: NDArray[Any],
+    options: OpenOptions,
+) -> VectorIndex:
+    """Open the vectors of an index folder, without passages or encoder.
+
+    Args:
+        folder: The index folder.
+        kind: One of flat, ivf, ivfpq, hnsw.
+        settings: What the manifest says under ``vectors``.
+        id_rank: (n,) rank of each passage's id, which orders equal scores.
+        options: How to search.
+
+    Raises:
+        BadIndexError: If the files are not what the settings say.
+        DeviceError: If GPUs are wanted that cannot be used.
+    """
+    if kind != "flat":
+        return ann.open_index(kind, folder, settings, id_rank, options)
+    if settings["precision"] == "fp32" and (folder / FAISS_FILE).is_file():  # an adopted file
+        rows = map_flat(folder / FAISS_FILE)
+    else:
+        rows = open_stored(folder, settings["precision"], len(id_rank), settings["dimension"])
+    gpus = pick_gpus(options.device)
+    if not gpus:
+        facts = RowFacts(settings["max_norm"], settings["bf16_error"])
+        return FlatIndex(rows, facts, id_rank)
+    candidates = gpu_candidates(shard_rows(rows, gpus))
+    refine_factor = None if rows.precision == "fp32" else _GPU_CANDIDATES
+    return ann.CandidateIndex(candidates, rows, id_rank, rows.dimension, refine_factor)
+
+
+def _limit_threads(threads: int | None) -> None:
+    """Limit FAISS and NumPy in this process; the encoder limits torch."""
+    faiss.omp_set_num_threads(threads or count_cores())
+    if threads:
+        threadpool_limits(threads, user_api="blas")
+
+
+def check_open_options(kind: str, options: OpenOptions) -> None:
+    """Refuse options that a kind would not use.
+
+    Raises:
+        BadIndexError: Naming the first of them.
+    """
+    _check_choices(kind, options, OpenOptions(), _OPEN_CHOICES, BadIndexError)
+
+
+def _check_choices(
+    kind: str,
+    options: BuildOptions | OpenOptions,
+    defaults: BuildOptions | OpenOptions,
+    choices: dict[str, tuple[str, ...]],
+    error: type[Exception],
+) -> None:
+    """Refuse an option that this kind would not use."""
+    others = {name for names in choices.values() for name in names} - {*choices[kind]}
+    for name in sorted(others):
+        if getattr(options, name) != getattr(defaults, name):
+            users = [other for other, names in choices.items() if name in names]
+            raise error(
+                f"{name} is {getattr(options, name)!r}, but {kind} has no use for it; it is for "
+                f"{', '.join(users)}."
+            )
 
 
 class DenseRetriever:
-    """Passages by inner product with the query's vector; every passage is compared."""
+    """Passages by inner product with the query's vector."""
 
-    kind = "flat"
-
-    def __init__(self, index: Any, encoder: QueryEncoder, store: PassageStore) -> None:
-        """Take a flat FAISS index whose row i is passage i of the store."""
-        self._index = index
+    def __init__(
+        self, index: VectorIndex, encoder: QueryEncoder, store: PassageStore, kind: str
+    ) -> None:
+        """Take an index whose row i is passage i of the store."""
+        self.index = index
+        self.kind = kind
+        self.size = len(store)
         self._encoder = encoder
         self._store = store
-        self._vectors: NDArray[np.float32] = faiss.rev_swig_ptr(
-            index.get_xb(), index.ntotal * index.d
-        ).reshape(index.ntotal, index.d)
-        self.size = len(store)
 
     def search(self, queries: list[str], top_k: int) -> list[list[Hit]]:
-        """Return the best passages of every query, exactly; a blank query has none."""
+        """Return the best passages of every query; a blank query has none."""
+        return [
+            [Hit(self._store[position], score) for position, score in found]
+            for found in self.find(queries, top_k)
+        ]
+
+    def find(self, queries: list[str], top_k: int) -> list[list[tuple[int, float]]]:
+        """Return position and score of what ``search`` returns, without reading passages."""
         check_top_k(top_k)
-        hits: list[list[Hit]] = [[] for _ in queries]
+        best: list[list[tuple[int, float]]] = [[] for _ in queries]
         asked = [place for place, query in enumerate(queries) if query.strip()]
         if asked:
             vectors = self._encoder.encode_queries([queries[place] for place in asked])
-            for place, found in zip(asked, self._search_vectors(vectors, top_k), strict=True):
-                hits[place] = found
-        return hits
-
-    def _search_vectors(self, vectors: NDArray[np.float32], top_k: int) -> list[list[Hit]]:
-        """Search with more candidates until no tie with the last place is left outside."""
-        found: dict[int, list[Hit]] = {}
-        left = np.arange(len(vectors))
-        wanted = min(top_k, self.size)
-        fetched = min(wanted + _SPARE_CANDIDATES, self.size)
-        while len(left):
-            scores, positions = self._index.search(vectors[left], fetched)
-            is_open = scores[:, -1] >= scores[:, wanted - 1] - _ROUNDING
-            is_done = ~is_open if fetched < self.size else np.ones(len(left), dtype=bool)
-            for row in np.flatnonzero(is_done).tolist():
-                found[int(left[row])] = self._rank(vectors[left[row]], positions[row], wanted)
-            left = left[~is_done]
-            fetched = min(fetched * 4, self.size)
-        return [found[row] for row in range(len(vectors))]
-
-    def _rank(
-        self, vector: NDArray[np.float32], positions: NDArray[np.int64], top_k: int
-    ) -> list[Hit]:
-        # Float64 makes a score independent of which queries were searched together, so equal
-        # passages get equal scores.
-        exact = self._vectors[positions].astype(np.float64) @ vector.astype(np.float64)
-        scores = exact.astype(np.float32)
-        best = pick_best(scores, self._store.id_rank[positions], top_k)
-        return [Hit(self._store[int(positions[at])], float(scores[at])) for at in best.tolist()]
+            scores, positions = self.index.search(vectors, top_k)
+            for place, row in zip(asked, range(len(vectors)), strict=True):
+                pairs = zip(positions[row].tolist(), scores[row].tolist(), strict=True)
+                best[place] = [(position, score) for position, score in pairs if position >= 0]
+        return best
 
     def close(self) -> None:
         """Unmap the passages."""

@@ -1,18 +1,29 @@
-"""Text to vectors with a sentence-transformers folder, offline. Imports torch when first used."""
+"""Text to vectors, offline: any sentence-transformers or Hugging Face encoder folder.
+
+Imports torch when an encoder is opened.
+"""
 
 import os
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever.encoder_presets import EncoderPreset, find_preset
 from retriever.errors import EncoderError
 from retriever.manifest import hash_folder
 
+if TYPE_CHECKING:
+    from retriever.text_models import TextModel
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+
 _WEIGHTS_AND_CONFIG = (".safetensors", ".bin", ".json", ".txt", ".model")
 _PASSAGE_PROMPTS = ("passage", "document")
+_QUERY_TOWER, _PASSAGE_TOWER = "question_encoder", "ctx_encoder"  # as DPR's are published
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +53,38 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def check_encoder_folder(folder: Path) -> None:
+    """Refuse a folder that holds no encoder, without loading anything.
+
+    Raises:
+        EncoderError: Naming what is missing.
+    """
+    model = _find_tower(folder, _QUERY_TOWER)
+    if not any((model / name).is_file() for name in ("modules.json", "config.json")):
+        raise EncoderError(
+            f"no sentence-transformers model at {folder} (modules.json is missing) and no Hugging "
+            "Face model (config.json is missing); give the folder of one with --encoder."
+        )
+
+
+def _find_tower(folder: Path, name: str) -> Path:
+    """Return the folder inside that is called like one of DPR's two models, or the folder."""
+    if (folder / "config.json").is_file() or not folder.is_dir():
+        return folder
+    return next((path for path in sorted(folder.iterdir()) if name in path.name), folder)
+
+
+def fingerprint(folder: Path) -> str:
+    """Give one checksum for weights, tokenizer and configuration of an encoder folder."""
+    return hash_folder(folder, _WEIGHTS_AND_CONFIG)
+
+
 class Encoder:
-    """A sentence-transformers model on the CPU."""
+    """An encoder on one device.
+
+    What the arguments leave open is taken from the folder, then from the preset of its family
+    (``retriever.encoder_presets``).
+    """
 
     def __init__(
         self,
@@ -52,71 +93,143 @@ class Encoder:
         passage_prefix: str | None = None,
         threads: int | None = None,
         batch_size: int = 64,
+        *,
+        pooling: str | None = None,
+        is_normalized: bool | None = None,
+        preset: str | None = None,
+        device: str = "cpu",
+        precision: str | None = None,
     ) -> None:
         """Load the model.
 
         Args:
-            folder: A sentence-transformers folder; nothing is downloaded.
-            query_prefix: Put before queries; None takes the model's own prompt, if it has one.
+            folder: A sentence-transformers or Hugging Face folder, or one that holds DPR's two
+                (named like question_encoder and ctx_encoder); nothing is downloaded.
+            query_prefix: Put before queries; None takes the model's own prompt, or the preset's.
             passage_prefix: The same for passages.
             threads: CPU threads of torch in this process; None uses every core.
-            batch_size: Texts encoded together.
+            batch_size: Texts encoded together, at most.
+            pooling: How token vectors become one, where the folder does not say.
+            is_normalized: Whether vectors get length 1; None as the model was trained.
+            preset: Name of the model's family, where the folder's does not tell.
+            device: cpu, cuda, or one GPU such as cuda:1.
+            precision: fp32, bf16 or fp16; None takes what is fast on the device.
 
         Raises:
-            EncoderError: If the folder holds no such model.
+            EncoderError: If the folder holds no such model, or an argument does not fit it.
         """
-        if not (folder / "modules.json").is_file():
+        check_encoder_folder(folder)
+        import torch
+
+        if precision is not None and precision not in PRECISIONS:
             raise EncoderError(
-                f"no sentence-transformers model at {folder} (modules.json is missing); "
-                "give its folder with --encoder."
+                f"precision is {precision!r}; expected one of: {', '.join(PRECISIONS)}."
             )
-        self._model = _load_model(folder, threads or count_cores())
-        self._batch_size = batch_size
-        prompts = self._model.prompts
-        own = next((prompts[name] for name in _PASSAGE_PROMPTS if prompts.get(name)), "")
-        self.facts = EncoderFacts(
-            name=folder.resolve().name,
-            fingerprint=hash_folder(folder, _WEIGHTS_AND_CONFIG),
-            dimension=int(self._model.get_embedding_dimension() or 0),
-            pooling=_name_pooling(self._model),
-            max_tokens=int(self._model.max_seq_length or 0),
-            query_prefix=(prompts.get("query") or "") if query_prefix is None else query_prefix,
-            passage_prefix=own if passage_prefix is None else passage_prefix,
+        torch.set_num_threads(threads or count_cores())
+        known = find_preset(folder, preset)
+        self._folder, self._batch_size = folder, batch_size
+        self._loading = (pooling or (known.pooling if known else None), device, precision)
+        self._query_model = self._load(_QUERY_TOWER)
+        if pooling not in (None, self._query_model.pooling):
+            own = self._query_model.pooling
+            raise EncoderError(f"{folder} has pooling {own}, not {pooling}; leave --pooling out.")
+        self.facts = _collect_facts(
+            folder, self._query_model, query_prefix, passage_prefix, is_normalized, known
         )
 
+    def _load(self, tower: str) -> "TextModel":
+        from retriever.text_models import load_text_model
+
+        return load_text_model(_find_tower(self._folder, tower), *self._loading)
+
+    @cached_property
+    def _passage_model(self) -> "TextModel":
+        # Apart from DPR, one model reads both.
+        if _find_tower(self._folder, _PASSAGE_TOWER) == self._folder:
+            return self._query_model
+        return self._load(_PASSAGE_TOWER)
+
     def encode_queries(self, queries: list[str]) -> NDArray[np.float32]:
-        """Return (n, dimension) vectors of length 1."""
-        return self._encode(self.facts.query_prefix, queries)
+        """Return (n, dimension) vectors; of length 1 if ``facts.is_normalized``."""
+        prefix = self.facts.query_prefix
+        return self._finish(self._query_model.encode(queries, prefix, self._batch_size, True))
 
-    def encode_passages(self, passages: list[str]) -> NDArray[np.float32]:
-        """Return (n, dimension) vectors of length 1."""
-        return self._encode(self.facts.passage_prefix, passages)
+    def encode_passages(
+        self, passages: list[str], batch_size: int | None = None
+    ) -> NDArray[np.float32]:
+        """Return (n, dimension) vectors; of length 1 if ``facts.is_normalized``.
 
-    def _encode(self, prefix: str, texts: list[str]) -> NDArray[np.float32]:
-        # The model batches texts of like length together and gives them back in order.
-        vectors = self._model.encode(
-            [prefix + text for text in texts],
-            batch_size=self._batch_size,
-            show_progress_bar=False,
-            convert_to_numpy=True,
-        ).astype(np.float32)
-        # In float32, because bfloat16 lengths are off by up to 0.4 %.
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        The same list gives the same bytes, whatever was encoded before.
+        """
+        prefix, most = self.facts.passage_prefix, batch_size or self._batch_size
+        return self._finish(self._passage_model.encode(passages, prefix, most, False))
+
+    def _finish(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.facts.is_normalized:
+            # In float32, because bfloat16 lengths are off by up to 0.4 %.
+            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return np.ascontiguousarray(vectors)
 
 
-def open_encoder(folder: Path, wanted: dict[str, Any], threads: int | None = None) -> Encoder:
+def _collect_facts(
+    folder: Path,
+    model: "TextModel",
+    query_prefix: str | None,
+    passage_prefix: str | None,
+    is_normalized: bool | None,
+    preset: EncoderPreset | None,
+) -> EncoderFacts:
+    def choose(*values: str | None) -> str:
+        return next((value for value in values if value is not None), "")
+
+    own_passage = (model.prompts.get(name) for name in _PASSAGE_PROMPTS)
+    normalizing = [is_normalized, model.is_normalized, preset.is_normalized if preset else True]
+    return EncoderFacts(
+        name=folder.resolve().name,
+        fingerprint=fingerprint(folder),
+        dimension=model.dimension,
+        pooling=model.pooling,
+        max_tokens=model.max_tokens,
+        query_prefix=choose(
+            query_prefix, model.prompts.get("query"), preset.query_prefix if preset else None
+        ),
+        passage_prefix=choose(
+            passage_prefix, *own_passage, preset.passage_prefix if preset else None
+        ),
+        is_normalized=next(value for value in normalizing if value is not None),
+    )
+
+
+def open_encoder(
+    folder: Path,
+    wanted: dict[str, Any],
+    threads: int | None = None,
+    device: str = "cpu",
+    precision: str | None = None,
+) -> Encoder:
     """Load the encoder that an index was built with, prefixes included.
 
     Args:
         folder: Where it is.
         wanted: Its facts from the manifest.
         threads: As for ``Encoder``.
+        device: As for ``Encoder``.
+        precision: As for ``Encoder``.
 
     Raises:
         EncoderError: If the folder holds another encoder.
     """
-    encoder = Encoder(folder, wanted["query_prefix"], wanted["passage_prefix"], threads)
+    has_own_pooling = (folder / "modules.json").is_file()
+    encoder = Encoder(
+        folder,
+        wanted["query_prefix"],
+        wanted["passage_prefix"],
+        threads,
+        pooling=None if has_own_pooling else wanted["pooling"],
+        is_normalized=wanted["is_normalized"],
+        device=device,
+        precision=precision,
+    )
     found = asdict(encoder.facts)
     differing = [name for name in found if name != "name" and found[name] != wanted.get(name)]
     if differing:
@@ -126,32 +239,3 @@ def open_encoder(folder: Path, wanted: dict[str, Any], threads: int | None = Non
             f"{listed}. Give the right folder with --encoder, or build the index again."
         )
     return encoder
-
-
-def _load_model(folder: Path, threads: int) -> Any:
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    torch.set_num_threads(threads)
-    dtype = torch.bfloat16 if _is_bf16_fast() else torch.float32
-    try:
-        model = SentenceTransformer(
-            str(folder), device="cpu", local_files_only=True, model_kwargs={"dtype": dtype}
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise EncoderError(f"the model at {folder} cannot be loaded: {error}") from error
-    model.default_prompt_name = None  # prefixes are ours, and in the manifest
-    return model.eval()
-
-
-def _is_bf16_fast() -> bool:
-    import torch
-
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def _name_pooling(model: Any) -> str:
-    """Join the modes of the pooling modules; a module without a mode does not pool."""
-    modes = [module.pooling_mode for module in model if hasattr(module, "pooling_mode")]
-    return "+".join(mode if isinstance(mode, str) else "+".join(mode) for mode in modes) or "none"

@@ -1,30 +1,67 @@
 """The index kinds that exist, and how an index folder is opened."""
 
 import importlib
+import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from types import ModuleType
+from typing import Any, NamedTuple
 
 from retriever.errors import BadIndexError
 from retriever.manifest import Manifest, check_files, read_manifest
-from retriever.options import OpenOptions
+from retriever.options import BuildOptions, OpenOptions
+from retriever.sizing import choose_kind
 from retriever.store import PassageStore
 from retriever.types import Retriever
 
+logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+
 # Modules by name, so that serving one kind does not import what another needs (BM25: no torch).
-# Each has write_index(store, folder, options, on_passages) and open_index(folder, manifest,
-# store, options).
-KINDS = {"bm25": "retriever.bm25", "flat": "retriever.dense"}
+_MODULES = {
+    "bm25": "retriever.bm25",
+    "flat": "retriever.dense",
+    "ivf": "retriever.dense",
+    "ivfpq": "retriever.dense",
+    "hnsw": "retriever.dense",
+    "hybrid": "retriever.hybrid",
+}
+KINDS = tuple(_MODULES)
 
 
-def load_kind(kind: str) -> ModuleType:
+class IndexKind(NamedTuple):
+    """How one kind is built and opened."""
+
+    write_index: Callable[..., dict[str, Any]]
+    """(store, folder, options, on_passages) to the settings for the manifest."""
+    open_index: Callable[[Path, Manifest, PassageStore, OpenOptions], Retriever]
+    """Opens what ``write_index`` wrote."""
+
+
+def load_kind(kind: str) -> IndexKind:
     """Import the module of an index kind.
 
     Raises:
         BadIndexError: If there is no such kind; the message lists those that exist.
     """
-    if kind not in KINDS:
-        raise BadIndexError(f"unknown index kind {kind!r}; choose one of: {', '.join(KINDS)}.")
-    return importlib.import_module(KINDS[kind])
+    if kind not in _MODULES:
+        raise BadIndexError(
+            f"unknown index kind {kind!r}; choose one of: {', '.join((*KINDS, AUTO))}."
+        )
+    module = importlib.import_module(_MODULES[kind])
+    if _MODULES[kind] == "retriever.dense":
+        return IndexKind(partial(module.write_index, kind=kind), module.open_index)
+    return IndexKind(module.write_index, module.open_index)
+
+
+def resolve_kind(kind: str, passages: int, options: BuildOptions) -> str:
+    """Return the kind to build; ``auto`` is chosen by corpus size, and logged with its reasons."""
+    if kind != AUTO:
+        return kind
+    choice = choose_kind(passages, options)
+    logger.info("%s", choice.summary)
+    return choice.kind
 
 
 def open_retriever(folder: Path, options: OpenOptions | None = None) -> Retriever:
@@ -38,8 +75,7 @@ def open_retriever(folder: Path, options: OpenOptions | None = None) -> Retrieve
     manifest = read_manifest(folder)
     check_files(folder, manifest, options.is_verified)
     store = _open_store(folder, manifest)
-    retriever: Retriever = load_kind(manifest.kind).open_index(folder, manifest, store, options)
-    return retriever
+    return load_kind(manifest.kind).open_index(folder, manifest, store, options)
 
 
 def _open_store(folder: Path, manifest: Manifest) -> PassageStore:

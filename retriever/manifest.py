@@ -1,7 +1,7 @@
 """manifest.json: what an index folder holds, and the checks made before it is served."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,11 @@ import orjson
 from retriever.errors import BadIndexError
 
 NAME = "manifest.json"
+PLAN = "build.json"  # what is being built, while it is
 FORMAT_VERSION = 1
 FULL_CHECK_BYTES = 2**30  # larger files are hashed on request only
+
+_BLOCK_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,15 @@ class Manifest:
     """Raised when older code could no longer read the folder."""
 
 
-def hash_file(path: Path) -> FileFacts:
+def hash_file(path: Path, on_bytes: Callable[[int], object] = lambda _bytes: None) -> FileFacts:
     """Measure one file, reading it once."""
+    digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileFacts(path.stat().st_size, digest)
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+            size += len(block)
+            on_bytes(len(block))
+    return FileFacts(size, digest.hexdigest())
 
 
 def hash_folder(folder: Path, suffixes: Iterable[str]) -> str:
@@ -57,9 +64,12 @@ def hash_folder(folder: Path, suffixes: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(
+    folder: Path, manifest: Manifest, on_bytes: Callable[[int], object] = lambda _bytes: None
+) -> None:
     """Write the manifest, which names every file of the folder with its checksum."""
-    files = {p.name: asdict(hash_file(p)) for p in sorted(folder.iterdir()) if p.name != NAME}
+    named = sorted(path for path in folder.iterdir() if path.name not in (NAME, PLAN))
+    files = {path.name: asdict(hash_file(path, on_bytes)) for path in named}
     row = asdict(manifest) | {"files": files}
     (folder / NAME).write_bytes(orjson.dumps(row, option=orjson.OPT_INDENT_2) + b"\n")
 

@@ -1,53 +1,26 @@
-"""Request and response JSON of the server; the shapes are Search-R1's."""
+"""What OpenAPI says of the server: shapes, examples, errors. The shapes are Search-R1's."""
 
-import re
-from dataclasses import dataclass
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from retriever.types import Hit, Passage
+from retriever.limits import Limits
+from retriever.wire import DEFAULT_TOP_K, TIMEOUT_HEADER
 
-DEFAULT_TOP_K = 3
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one server accepts."""
-
-    max_queries: int = 1024
-    """Queries in one request."""
-    max_query_chars: int = 8192
-    """Characters in one query."""
-    max_top_k: int = 1000
-    """Hits per query."""
-    max_waiting: int = 1024
-    """Requests waiting for the index; one more is answered 503."""
-    max_batch: int = 256
-    """Queries searched together, when requests are waiting. One request is never divided."""
-
-    def __post_init__(self) -> None:
-        """Check that every limit lets something through."""
-        for name in self.__slots__:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more.")
-
-
-class RetrieveRequest(BaseModel):
-    """Body of POST /retrieve."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"queries": ["capital of France"], "topk": 3, "return_scores": True}]
-        }
-    )
-
-    queries: list[str] = Field(description="Search strings; an empty list gives an empty result.")
-    topk: int | None = Field(
-        default=None, ge=1, strict=True, description=f"Hits per query; {DEFAULT_TOP_K} if absent."
-    )
-    return_scores: bool = Field(default=False, description="Put each passage beside its score.")
+_PASSAGE = {
+    "id": "0",
+    "title": "Dublin",
+    "text": "Dublin is the capital of Ireland.",
+    "contents": '"Dublin"\nDublin is the capital of Ireland.',
+}
+_ANSWERS = {
+    "with scores": {"value": {"result": [[{"document": _PASSAGE, "score": 0.3028}]]}},
+    "without scores": {"value": {"result": [[_PASSAGE]]}},
+}
+_REQUESTS = {
+    "with scores": {"value": {"queries": ["capital of Ireland"], "topk": 1, "return_scores": True}},
+    "several queries": {"value": {"queries": ["capital of Ireland", "author of Dracula"]}},
+}
 
 
 class PassageRow(BaseModel):
@@ -63,7 +36,7 @@ class ScoredRow(BaseModel):
     """A passage beside its score."""
 
     document: PassageRow
-    score: float
+    score: float = Field(description="Similarity; higher is better, no unit.")
 
 
 class RetrieveResponse(BaseModel):
@@ -78,35 +51,125 @@ class ErrorResponse(BaseModel):
     error: str = Field(description="What was wrong, and what to do.")
 
 
-def passage_row(passage: Passage) -> dict[str, str]:
-    """Return the JSON form of a passage."""
+class HealthResponse(BaseModel):
+    """Body of the answer of /health."""
+
+    status: str = Field(examples=["ok"])
+
+
+class ReadyResponse(BaseModel):
+    """Body of the answer of /ready."""
+
+    status: str = Field(examples=["ready"])
+    kind: str = Field(description="Index kind.", examples=["flat"])
+    passages: int | None = Field(description="Passages in the corpus; null: unknown.")
+
+
+class CacheState(BaseModel):
+    """The answers kept of earlier queries."""
+
+    max_bytes: int = Field(description="0: nothing is kept.")
+    bytes: int
+    entries: int
+    hits: int
+    misses: int
+    evictions: int
+
+
+class InfoResponse(BaseModel):
+    """Body of the answer of /info."""
+
+    kind: str = Field(description="Index kind.", examples=["flat"])
+    passages: int | None = Field(description="Passages in the corpus; null: unknown.")
+    manifest: dict[str, Any] | None = Field(
+        description="manifest.json of the index; null for one without a folder."
+    )
+    limits: dict[str, float] = Field(description="What a request may ask for, by name.")
+    cache: CacheState
+
+
+def error(description: str, example: str, **headers: str) -> dict[str, Any]:
+    """Describe an error status by when it comes, its message, and its headers."""
+    described: dict[str, Any] = {
+        "model": ErrorResponse,
+        "description": description,
+        "content": {"application/json": {"example": {"error": example}}},
+    }
+    if headers:
+        described["headers"] = {
+            name.replace("_", "-"): {"description": text, "schema": {"type": "string"}}
+            for name, text in headers.items()
+        }
+    return described
+
+
+UNAUTHORIZED = error(
+    "The server wants a token.",
+    "no valid token; send the header Authorization: Bearer TOKEN.",
+    WWW_Authenticate="Bearer",
+)
+NOT_READY = error(
+    "Too many queries wait, or the server is stopping.",
+    "16384 queries wait; ask again later.",
+    Retry_After="Seconds to wait.",
+)
+
+
+def retrieve_responses(limits: Limits) -> dict[int | str, dict[str, Any]]:
+    """Describe every status of POST /retrieve."""
     return {
-        "id": passage.id,
-        "title": passage.title,
-        "text": passage.text,
-        "contents": passage.contents,
+        200: {
+            "model": RetrieveResponse,
+            "description": "For every query, in order, its passages, best first.",
+            "content": {"application/json": {"examples": _ANSWERS}},
+        },
+        400: error("The body is not JSON in UTF-8.", "the body is not JSON in UTF-8 (...)."),
+        413: error(
+            f"The body has more than {limits.max_body_bytes} bytes.",
+            "the body has 10000000 bytes; send at most 4194304.",
+        ),
+        422: error(
+            "The request is malformed or over a limit.",
+            "topk is 0; expected an integer from 1 to 1000, or null.",
+        ),
+        500: error("The search failed.", "the search failed with RuntimeError; see the log."),
+        503: NOT_READY,
+        504: error(
+            "The answer was not there in time.",
+            "no answer within 2 s; ask again, or allow more time.",
+        ),
     }
 
 
-def result_row(hits: list[Hit], is_scored: bool) -> list[dict[str, object]]:
-    """Return the JSON form of one query's hits."""
-    if is_scored:
-        return [{"document": passage_row(hit.passage), "score": hit.score} for hit in hits]
-    return [dict(passage_row(hit.passage)) for hit in hits]
-
-
-def find_violation(request: RetrieveRequest, limits: Limits) -> str | None:
-    """Say which limit a request exceeds, or None."""
-    if len(request.queries) > limits.max_queries:
-        return f"{len(request.queries)} queries; send at most {limits.max_queries} in one request."
-    if request.topk is not None and request.topk > limits.max_top_k:
-        return f"topk is {request.topk}; ask for at most {limits.max_top_k}."
-    for place, query in enumerate(request.queries):
-        if len(query) > limits.max_query_chars:
-            return (
-                f"queries[{place}] has {len(query)} characters; "
-                f"shorten it to at most {limits.max_query_chars}."
-            )
-        if not query.isascii() and _SURROGATE.search(query):
-            return f"queries[{place}] has half of a surrogate pair; send valid Unicode."
-    return None
+def retrieve_request(limits: Limits) -> dict[str, Any]:
+    """Describe body and header of POST /retrieve, limits included."""
+    top_k = {"type": "integer", "minimum": 1, "maximum": limits.max_top_k}
+    properties = {
+        "queries": {
+            "type": "array",
+            "items": {"type": "string", "maxLength": limits.max_query_chars},
+            "maxItems": limits.max_queries,
+            "description": "Search strings; an empty list gives an empty result.",
+        },
+        "topk": {
+            "anyOf": [top_k, {"type": "null"}],
+            "description": f"Hits per query; {DEFAULT_TOP_K} if absent or null. "
+            f"Queries times topk must not exceed {limits.max_hits}.",
+        },
+        "return_scores": {
+            "type": "boolean",
+            "default": False,
+            "description": "Put each passage beside its score.",
+        },
+    }
+    shape = {"type": "object", "properties": properties, "required": ["queries"]}
+    body = {"application/json": {"schema": shape, "examples": _REQUESTS}}
+    timeout = {
+        "name": TIMEOUT_HEADER,
+        "in": "header",
+        "description": "Seconds after which the answer is of no use: then it is not searched for, "
+        f"and the status is 504. At most the server's own limit, {limits.timeout_s:g}, counts.",
+        "schema": {"type": "number", "exclusiveMinimum": 0},
+        "example": 2.5,
+    }
+    return {"requestBody": {"required": True, "content": body}, "parameters": [timeout]}

@@ -30,7 +30,11 @@ class Retriever(Protocol):
     """What the server needs of an index. Implementations are called from one thread at a time."""
 
     kind: str
-    size: int  # passages in the corpus
+
+    @property
+    def size(self) -> int | None:
+        """Passages in the corpus; None when nobody knows, as of an online engine."""
+        ...
 
     def search(self, queries: list[str], top_k: int) -> list[list[Hit]]:
         """Return the best passages of every query, best first.

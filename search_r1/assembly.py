@@ -103,20 +103,23 @@ def assemble(
         ValueError: If a name is unknown, an option is wrong, or the chat template cannot be used.
     """
     codec = HfCodec(tokenizer, eos_ids)
-    tools = build_toolbox({"tools": _tools(form, config)}, searcher)
     if form.parser_plugin:
         load_tool_parser_plugin(form.parser_plugin)
     parser_class = get_tool_parser(form.parser)
+    tools = build_toolbox({"tools": _tools(form, config)}, searcher)
     try:
         parser = parser_class(tokenizer, tools.schemas, **form.parser_options)
     except TypeError as error:
         raise ValueError(
             f"parser_options do not fit the parser {form.parser!r}: {error}"
         ) from error
-    template = _open_template(tokenizer, codec, tools, form, config)
-    style: Style = RawStyle(codec, parser, template)
+    template = _open_template(tokenizer, codec, parser, tools, form, config)
+    style: Style
     if form.result_style == "chat" and template is not None:
         style = ChatStyle(template, parser)
+    else:
+        _check_raw_results(parser, codec, form)
+        style = RawStyle(codec, parser, template)
     return LoopParts(codec, parser, tools, style, template, config)
 
 
@@ -129,8 +132,25 @@ def _tools(form: FormatConfig, config: LoopConfig) -> dict[str, Any]:
     return tools
 
 
+def _check_raw_results(parser: ToolParser, codec: HfCodec, form: FormatConfig) -> None:
+    """Refuse results between tokens that raw style, where all is text, would spell out."""
+    written = parser.format_results(["x"])
+    spelled = [token for token in codec.special_ids if token in written]
+    if spelled:
+        raise ValueError(
+            f"search_r1.result_style is 'raw', but the parser {form.parser!r} writes results with "
+            f"{spelled[0]!r}, a special token of this tokenizer, which raw style spells out as "
+            "characters; set prompt_style and result_style to 'chat'."
+        )
+
+
 def _open_template(
-    tokenizer: Any, codec: HfCodec, tools: ToolBox, form: FormatConfig, config: LoopConfig
+    tokenizer: Any,
+    codec: HfCodec,
+    parser: ToolParser,
+    tools: ToolBox,
+    form: FormatConfig,
+    config: LoopConfig,
 ) -> ChatTemplate | None:
     """Open the chat template if the prompt uses it, checking the roles that results will have."""
     if form.prompt_style == "raw":
@@ -140,4 +160,6 @@ def _open_template(
         roles = ["tool", "user"] if config.max_nudges else ["tool"]
     # Raw results come with a prompt that describes the calls itself, as Search-R1's does.
     schemas = tools.schemas if form.result_style == "chat" else []
-    return ChatTemplate(tokenizer, codec, schemas, roles, form.history, form.template_options)
+    return ChatTemplate(
+        tokenizer, codec, schemas, roles, form.history, form.template_options, parser.markers
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from search_r1.observations import Encoded
@@ -20,7 +20,8 @@ HISTORIES = ("refuse", "append")
 
 _MARK = "\u2055\u2055written\u2055\u2055"  # the model's turn; no template knows it
 _THOUGHT = "<think>\nthought\n</think>\n\n"
-_REMEMBERED = 4096  # a group of trajectories reads the same passages
+_REMEMBERED = 2048  # a group of trajectories reads the same passages
+_REMEMBERED_CHARS = 4000  # longer texts are seldom read twice, and take memory
 
 Message = Mapping[str, Any]
 
@@ -41,6 +42,7 @@ class ChatTemplate:
             thoughts), or ``append`` all the same: the model then sees its turns as it wrote them,
             in training as in evaluation, though a chat server would show them rewritten.
         options: Further variables of the template, such as ``enable_thinking``.
+        markers: Strings with a meaning in the call format, beside the tokenizer's own.
 
     Raises:
         ChatTemplateError: If there is no template, or it cannot carry the roles, or the model's
@@ -56,6 +58,7 @@ class ChatTemplate:
         roles: Sequence[str] = ("tool",),
         history: str = "refuse",
         options: Mapping[str, Any] | None = None,
+        markers: Sequence[str] = (),
     ) -> None:
         if history not in HISTORIES:
             raise ValueError(f"history is {history!r}; expected one of: {', '.join(HISTORIES)}.")
@@ -68,9 +71,10 @@ class ChatTemplate:
         self._codec = codec
         self._schemas = [dict(schema) for schema in schemas]
         self._options = dict(options or {})
-        specials = sorted(codec.special_ids, key=len, reverse=True)
-        self._specials = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
-        self.between = functools.lru_cache(_REMEMBERED)(self._between)
+        self._specials = _any_of(codec.special_ids)
+        # Not all tokens with a meaning are special: <tool_response> of Qwen's tokenizers is not.
+        self._meaningful = _any_of({*tokenizer.get_added_vocab(), *codec.special_ids, *markers})
+        self._remember = functools.lru_cache(_REMEMBERED)(self._between)
         for role in roles:
             self._check(role, history)
 
@@ -106,15 +110,21 @@ class ChatTemplate:
         return not self._schemas
 
     def model_turn(self, text: str) -> str:
-        """Cut a rendered turn of the model before the token that ends it."""
-        return text[: text.rindex(self._closing_token(text))]
+        """Cut a rendered turn of the model before the token that ends it; text after it goes too.
+
+        The first token that ends generation counts: a format's own special tokens may come before.
+        """
+        for token in self._specials.finditer(text):
+            if self._codec.special_ids[token[0]] in self._codec.eos_ids:
+                return text[: token.start()]
+        return text
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Encode the messages and the opening of the model's turn."""
         messages = [{**m, "content": self._defuse(m["content"])} for m in messages]
         return self._encode(self.render(messages, has_reply=True, has_tools=True))
 
-    def _between(self, role: str, contents: tuple[str, ...], is_turn_closed: bool) -> Encoded:
+    def between(self, role: str, contents: tuple[str, ...], is_turn_closed: bool) -> Encoded:
         """Encode what stands between a turn of the model and its next one.
 
         Args:
@@ -122,7 +132,11 @@ class ChatTemplate:
             contents: Their contents, in order.
             is_turn_closed: Whether the model wrote its end-of-turn token, which then is left out.
         """
-        text = self._after_mark(self._conversation(role, contents), has_reply=True)
+        is_short = sum(map(len, contents)) <= _REMEMBERED_CHARS
+        return (self._remember if is_short else self._between)(role, contents, is_turn_closed)
+
+    def _between(self, role: str, contents: tuple[str, ...], is_turn_closed: bool) -> Encoded:
+        text = self._around(role, contents, _MARK)[1]
         closing = self._closing_token(text)
         text = text[text.index(closing) :]
         ids = self._encode(text)
@@ -130,28 +144,41 @@ class ChatTemplate:
             ids, text = ids[1:], text[len(closing) :]
         return Encoded(ids, text)
 
-    def _conversation(self, role: str, contents: Sequence[str]) -> list[Message]:
-        """Make the shortest conversation in which messages of a role follow the model's turn."""
-        call_ids = [f"call{number:05d}" for number in range(len(contents))]
-        return [
-            {"role": "user", "content": "?"},
-            {"role": "assistant", "content": _MARK},
-            *(
-                {"role": role, "content": self._defuse(content)}
-                | ({"name": "tool", "tool_call_id": call_id} if role == "tool" else {})
-                for content, call_id in zip(contents, call_ids, strict=True)
-            ),
-        ]
-
-    def _after_mark(self, messages: Sequence[Message], has_reply: bool) -> str:
-        before, mark, after = self.render(messages, has_reply=has_reply, has_tools=False).partition(
-            _MARK
-        )
+    def _around(self, role: str, contents: Sequence[str], written: str) -> tuple[str, str]:
+        """Render messages of a role after a turn of the model; gives the text around the mark."""
+        try:
+            text = self._render_after(role, contents, written, has_calls=False)
+        except ChatTemplateError:
+            if role != "tool":
+                raise
+            # Some templates take a result only where the turn before it made a call.
+            text = self._render_after(role, contents, written, has_calls=True)
+        before, mark, after = text.partition(_MARK)
         if not mark:
             raise ChatTemplateError(
-                f"the chat template drops the content of an assistant message: {before[-200:]!r}"
+                f"the chat template drops the content of an assistant message: {text[-200:]!r}"
             )
-        return after
+        return before, after
+
+    def _render_after(
+        self, role: str, contents: Sequence[str], written: str, has_calls: bool
+    ) -> str:
+        """Render the shortest conversation in which messages of a role follow the model's turn."""
+        turn: dict[str, Any] = {"role": "assistant", "content": written}
+        given = []
+        for number, content in enumerate(contents):
+            message = {"role": role, "content": self._defuse(content)}
+            if role == "tool":
+                message |= {"name": "tool", "tool_call_id": f"call{number:05d}"}
+            given.append(message)
+        if has_calls:
+            function = {"name": "tool", "arguments": {}}
+            turn["tool_calls"] = [
+                {"id": message["tool_call_id"], "type": "function", "function": function}
+                for message in given
+            ]
+        question = {"role": "user", "content": "?"}
+        return self.render([question, turn, *given], has_reply=True, has_tools=False)
 
     def _closing_token(self, after: str) -> str:
         """Find the token with which the template ends the model's turn."""
@@ -171,9 +198,7 @@ class ChatTemplate:
         """Refuse a role that the template cannot carry, or before which it rewrites the turn."""
         self.between(role, ("result",), False)
         opened = self.render([{"role": "user", "content": "?"}], has_reply=True, has_tools=False)
-        conversation = self._conversation(role, ["result"])
-        conversation[1] = {"role": "assistant", "content": _THOUGHT + _MARK}
-        before = self.render(conversation, has_reply=True, has_tools=False).partition(_MARK)[0]
+        before = self._around(role, ["result"], _THOUGHT + _MARK)[0]
         is_in_thought = opened.rstrip().endswith("<think>")
         thought = _THOUGHT.removeprefix("<think>") if is_in_thought else _THOUGHT
         is_kept = before.startswith(opened) and before[len(opened) :].strip() == thought.strip()
@@ -181,12 +206,20 @@ class ChatTemplate:
             raise ChatTemplateError(
                 "the chat template rewrites the model's turn once a message with the role "
                 f"{role!r} follows: the model would write {(opened + _THOUGHT)[-80:]!r} and read "
-                f"{before[-80:]!r}. Set chat.history: append to keep its turns as it wrote them."
+                f"{before[-80:]!r}. To keep its turns as written set search_r1.history: append."
             )
 
-    def _defuse(self, content: str) -> str:
-        """Keep a text that contains a special token from ending its own message."""
-        return self._specials.sub(lambda token: f"{token[0][:1]} {token[0][1:]}", str(content))
+    def _defuse(self, content: str | None) -> str | None:
+        """Keep a text that contains a token with a meaning from ending its own message."""
+        if content is None:
+            return None
+        return self._meaningful.sub(lambda token: f"{token[0][:1]} {token[0][1:]}", content)
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    """Match any of some texts, the longest that fits."""
+    ordered = sorted(filter(None, texts), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, ordered)) or r"(?!)")

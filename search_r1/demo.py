@@ -11,9 +11,10 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from search_r1.loop import LoopConfig, SearchLoop
 from search_r1.parsers.search_tags import SearchTagsParser
@@ -54,6 +55,7 @@ class ByteCodec:
     """One token per UTF-8 byte and one end-of-text token: a tokenizer that needs no file."""
 
     eos_ids = frozenset({256})
+    special_ids: Mapping[str, int] = MappingProxyType({})
 
     def encode(self, text: str) -> list[int]:
         """Encode as UTF-8."""
@@ -79,7 +81,8 @@ class TokenizerFileCodec:
         self._tokenizer.encode_special_tokens = (
             True  # "<|im_end|>" in a passage is plain characters
         )
-        self.eos_ids = frozenset({self._tokenizer.token_to_id(eos)})
+        self.special_ids: Mapping[str, int] = {eos: self._tokenizer.token_to_id(eos)}
+        self.eos_ids = frozenset(self.special_ids.values())
 
     def encode(self, text: str) -> list[int]:
         """Encode text on its own, without special tokens."""

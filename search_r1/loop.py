@@ -26,7 +26,7 @@ from search_r1.parsers.base import ToolParser
 from search_r1.policies import Policy
 from search_r1.styles import RawStyle, Style
 from search_r1.tokens import Codec
-from search_r1.tools.base import OutcomeStatus, ToolOutcome
+from search_r1.tools.base import MISTAKES, REFUSALS, OutcomeStatus, ToolOutcome
 from search_r1.tools.toolbox import ToolBox
 from search_r1.turns import TurnReader
 from search_r1.types import CallRecord, FinishReason, StopReason, ToolCall, Trajectory, Turn
@@ -68,10 +68,6 @@ _LEAST = {
     "max_observation_tokens": 1,
     "min_answer_tokens": 1,
 }
-
-_SEARCH = "search"  # the tool whose failures are the retriever's
-_MISTAKES = (OutcomeStatus.UNKNOWN_TOOL, OutcomeStatus.BAD_ARGUMENTS)
-_REFUSALS = (*_MISTAKES, OutcomeStatus.CALL_LIMIT)  # the tool was not called
 
 
 class SearchLoop:
@@ -154,7 +150,7 @@ class SearchLoop:
             trajectory.context_ids,
             max_tokens=budget,
             stop=self._reader.stop,
-            stop_token_ids=self._parser.stop_token_ids,
+            stop_token_ids=self._reader.stop_token_ids,
         )
         seconds = time.perf_counter() - started
         trajectory.metadata.update(generation.metadata)
@@ -187,7 +183,7 @@ class SearchLoop:
     ) -> StopReason | None:
         """Carry calls out and append what came of them; a stop reason when that ends it all."""
         turn.call = calls[0]
-        left = self._config.max_searches - trajectory.num_searches
+        left = self._config.max_searches - trajectory.num_calls
         if left < 1:
             return StopReason.SEARCH_LIMIT
         if self._room(trajectory) < 1:
@@ -196,39 +192,60 @@ class SearchLoop:
             record.name
             for earlier in trajectory.turns
             for record in earlier.calls
-            if record.status not in _REFUSALS
+            if record.status not in REFUSALS
         )
         started = time.perf_counter()
         outcomes = await self._tools.run(calls[:left], used)
         turn.tool_s = time.perf_counter() - started
-        turn.calls = [
-            CallRecord(o.call.name, o.call.arguments, o.status.value, o.seconds) for o in outcomes
-        ]
-        turn.well_formed = not any(outcome.status in _MISTAKES for outcome in outcomes)
-        for outcome in outcomes:
+        outcomes += [ToolOutcome(call, OutcomeStatus.CALL_LIMIT) for call in calls[left:]]
+        turn.calls = [self._record(outcome) for outcome in outcomes]
+        turn.well_formed = not any(outcome.status in MISTAKES for outcome in outcomes)
+        for outcome in outcomes[:left]:
             if outcome.is_infrastructure:
-                return _fail(trajectory, outcome)
-        refused = f"Not called: at most {self._config.max_searches} calls are answered."
-        bodies: list[Body] = [o.text if o.passages is None else o.passages for o in outcomes]
-        bodies += [refused] * len(calls[left:])
-        return self._observe_results(trajectory, turn, bodies, outcomes)
+                return self._fail(trajectory, outcome)
+        return self._observe_results(trajectory, turn, outcomes[:left], len(calls[left:]))
+
+    def _record(self, outcome: ToolOutcome) -> CallRecord:
+        call = outcome.call
+        is_search = call.name in self._tools.searches
+        return CallRecord(
+            call.name, call.arguments, outcome.status.value, outcome.seconds, is_search
+        )
+
+    def _fail(self, trajectory: Trajectory, outcome: ToolOutcome) -> StopReason:
+        """Note an infrastructure failure where people look, never where the model reads."""
+        if outcome.call.name in self._tools.searches:
+            trajectory.metadata["retriever_error"] = outcome.detail
+            return StopReason.RETRIEVER_FAILED
+        trajectory.metadata["tool_error"] = f"{outcome.call.name}: {outcome.detail}"
+        return StopReason.TOOL_FAILED
 
     def _observe_results(
         self,
         trajectory: Trajectory,
         turn: Turn,
-        bodies: list[Body],
         outcomes: Sequence[ToolOutcome],
+        num_refused: int,
     ) -> StopReason | None:
         is_closed = self._is_closed(trajectory)
 
         def write(texts: list[str]) -> Encoded:
             return self._style.results(texts, is_closed)
 
-        cap = self._config.max_observation_tokens * len(bodies)
-        room = min(cap, self._room(trajectory))
+        bodies: list[Body] = [o.text if o.passages is None else o.passages for o in outcomes]
+        if num_refused:
+            most = self._config.max_searches
+            bodies.append(f"{num_refused} not called: at most {most} calls are answered.")
         stop_reason = self._observe(
-            trajectory, turn, fit_observation(bodies, write, self._codec, room)
+            trajectory,
+            turn,
+            fit_observation(
+                bodies,
+                write,
+                self._codec,
+                self._room(trajectory),
+                self._config.max_observation_tokens,
+            ),
         )
         turn.observation_truncated |= any(outcome.is_truncated for outcome in outcomes)
         return stop_reason
@@ -250,12 +267,3 @@ class SearchLoop:
         turn.observation_truncated = observation.is_truncated
         turn.passage_ids = observation.passage_ids
         return None
-
-
-def _fail(trajectory: Trajectory, outcome: ToolOutcome) -> StopReason:
-    """Note an infrastructure failure where people look, never where the model reads."""
-    if outcome.call.name == _SEARCH:
-        trajectory.metadata["retriever_error"] = outcome.detail
-        return StopReason.RETRIEVER_FAILED
-    trajectory.metadata["tool_error"] = f"{outcome.call.name}: {outcome.detail}"
-    return StopReason.TOOL_FAILED

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from search_r1.tools.base import OutcomeStatus
+from search_r1.tools.base import REFUSALS, OutcomeStatus
 from search_r1.types import FinishReason, StopReason
 
 Record = dict[str, Any]  # one trajectory as Trajectory.to_json() gives it
@@ -45,7 +45,12 @@ def trajectory_metrics(records: Sequence[Record]) -> dict[str, float]:
 def _behaviour(records: Sequence[Record]) -> dict[str, float]:
     turns = [turn for record in records for turn in record["turns"]]
     searches = [
-        sum(len(turn["calls"]) for turn in record["turns"] if turn["num_observation_ids"])
+        sum(
+            call["is_search"] and call["status"] == OutcomeStatus.OK
+            for turn in record["turns"]
+            if turn["num_observation_ids"]
+            for call in turn["calls"]
+        )
         for record in records
     ]
     calls = sum(1 for turn in turns if turn["call"])
@@ -86,7 +91,7 @@ def _tools(records: Sequence[Record]) -> dict[str, float]:
     calls = [call for record in records for turn in record["turns"] for call in turn["calls"]]
     by_tool: dict[str, list[float]] = {}
     for call in calls:
-        if call["status"] not in (OutcomeStatus.UNKNOWN_TOOL, OutcomeStatus.BAD_ARGUMENTS):
+        if call["status"] not in REFUSALS:
             by_tool.setdefault(call["name"], []).append(call["seconds"])
     metrics = {"tools/calls_per_trajectory": len(calls) / len(records)}
     for status in OutcomeStatus:

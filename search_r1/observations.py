@@ -51,7 +51,7 @@ def number_passages(passages: Sequence[Passage]) -> str:
 
 
 def fit_observation(
-    bodies: Sequence[Body], write: Write, codec: Codec, room: int
+    bodies: Sequence[Body], write: Write, codec: Codec, room: int, cap: int | None = None
 ) -> Observation | None:
     """Encode the results of a turn's calls in at most ``room`` tokens, tags included.
 
@@ -59,9 +59,42 @@ def fit_observation(
     when a share would be under 8 tokens. One whose title leaves no room for that even alone is left
     out first.
 
+    Args:
+        bodies: One per call.
+        write: Writes and encodes their texts.
+        codec: The policy's tokenizer.
+        room: Tokens for all of them.
+        cap: Tokens that each may take by itself; None for as many as there are.
+
     Returns:
         The observation, or None when not even the tags and one stub fit.
     """
+    cap = room if cap is None else min(cap, room)
+    if len(bodies) == 1:
+        fitted = _fit(bodies, write, codec, cap)
+        return fitted.observation if fitted else None
+    singles = [_fit([body], write, codec, cap) for body in bodies]
+    texts: list[Body] = [single.texts[0] for single in singles if single]
+    together = _fit(texts, write, codec, room) if len(texts) == len(bodies) else None
+    if together is None:
+        return None
+    found = [single.observation for single in singles if single]
+    return replace(
+        together.observation,
+        passage_ids=[passage_id for one in found for passage_id in one.passage_ids],
+        is_truncated=together.observation.is_truncated or any(one.is_truncated for one in found),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """An observation, and the texts of its bodies as they were cut."""
+
+    observation: Observation
+    texts: list[str]
+
+
+def _fit(bodies: Sequence[Body], write: Write, codec: Codec, room: int) -> _Fitted | None:
     whole = _fit_all(bodies, write, codec, room)
     if whole is not None:
         return whole
@@ -77,28 +110,32 @@ def fit_observation(
         if fitted is not None:
             # "Nothing was found" would be a lie about passages that only did not fit.
             is_lie = any(body and not left for body, left in zip(bodies, kept, strict=True))
-            return None if is_lie else replace(fitted, is_truncated=True)
+            observation = replace(fitted.observation, is_truncated=True)
+            return None if is_lie else replace(fitted, observation=observation)
         longest = max((b for b in kept if not isinstance(b, str)), key=len, default=[])
         if len(longest) <= 1:
             return None
         longest.pop()
 
 
-def _fit_all(bodies: Sequence[Body], write: Write, codec: Codec, room: int) -> Observation | None:
+def _fit_all(bodies: Sequence[Body], write: Write, codec: Codec, room: int) -> _Fitted | None:
     """Fit every passage and text, cutting them; None when they get too small."""
     passage_ids = [p.id for body in bodies if not isinstance(body, str) for p in body]
-    encoded = write([_text_of(body) for body in bodies])
+    texts = [_text_of(body) for body in bodies]
+    encoded = write(texts)
     if len(encoded.ids) <= room:
-        return Observation(encoded.ids, encoded.text, passage_ids)
+        return _Fitted(Observation(encoded.ids, encoded.text, passage_ids), texts)
     parts = [codec.encode(text) for body in bodies for text in _cuttable(body)]
     bare = write([_text_of(_cut(body, iter([""] * len(_cuttable(body))))) for body in bodies])
     budget = room - len(bare.ids)  # for texts, beside tags, titles and line breaks
     while parts and budget >= _MIN_PASSAGE_TOKENS * len(parts):
         share = _fair_share([len(part) for part in parts], budget)
         cuts = iter([codec.decode(part[:share]).rstrip(_REPLACEMENT) for part in parts])
-        encoded = write([_text_of(_cut(body, cuts)) for body in bodies])
+        texts = [_text_of(_cut(body, cuts)) for body in bodies]
+        encoded = write(texts)
         if len(encoded.ids) <= room:
-            return Observation(encoded.ids, encoded.text, passage_ids, is_truncated=True)
+            cut = Observation(encoded.ids, encoded.text, passage_ids, is_truncated=True)
+            return _Fitted(cut, texts)
         budget -= len(encoded.ids) - room  # tokens merge differently at the new seams
     return None
 

@@ -25,12 +25,13 @@ from search_r1.launch.processes import die_with_parent, end_marked, marked_envir
 from search_r1.launch.progress import say
 from search_r1.launch.signals import signals_raise
 from search_r1.parsers.served import ServedParser, name_in_vllm
+from search_r1.prompts import prompt_names
 from search_r1.serve_format import (
+    SEARCH_TAGS_PROMPT,
     Template,
     choose_template,
     load_parser,
     open_tokenizer,
-    single_prompts,
 )
 
 PLUGIN = Path(__file__).with_name("vllm_plugin.py")
@@ -72,15 +73,15 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--prompt",
-        choices=single_prompts(),
-        default="two_shot",
-        help="prompt a model with search tags was trained on (default: %(default)s)",
+        choices=prompt_names(),
+        help="prompt the model was trained with, which the server puts before every conversation "
+        f"(default: {SEARCH_TAGS_PROMPT} for search tags, none for other formats)",
     )
     parser.add_argument(
         "--prompt-style",
         choices=("raw", "chat"),
         default="raw",
-        help="how that prompt was encoded (default: %(default)s)",
+        help="how a prompt with search tags was encoded (default: %(default)s)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=8001, help="0: a free one; default: 8001")
@@ -133,8 +134,10 @@ def make_command(
     command += ["--tool-call-parser", name_in_vllm(served.name)]
     if not served.name.startswith("vllm:"):
         command += ["--tool-parser-plugin", str(PLUGIN)]
-    if template.path is not None:
-        command += ["--chat-template", str(template.path)]
+    if template.source is not None:
+        command += ["--chat-template", str(template.source)]
+    if isinstance(template.source, str):  # it reads contents as texts, as rollouts hand them over
+        command += ["--chat-template-content-format", "string"]
     if template.options:
         command += ["--default-chat-template-kwargs", json.dumps(template.options)]
     if is_vllm_for_cpu():

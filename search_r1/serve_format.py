@@ -15,25 +15,25 @@ from search_r1.parsers import get_tool_parser, load_tool_parser_plugin
 from search_r1.parsers.search_tags import SearchTagsParser
 from search_r1.parsers.served import ServedParser
 from search_r1.prompts import build_prompt, prompt_names
+from search_r1.tokens import HfCodec
 from search_r1.types import Passage
 
-SEARCH_TAGS_TEMPLATE = Path(__file__).parent / "chat_templates" / "search_tags.jinja"
+_TEMPLATES = Path(__file__).parent / "chat_templates"
+SEARCH_TAGS_TEMPLATE = _TEMPLATES / "search_tags.jinja"
+CHAT_PROMPT_TEMPLATE = _TEMPLATES / "chat_prompt.jinja"
+SEARCH_TAGS_PROMPT = "two_shot"
 
 _QUESTION, _TURN, _NEXT = "\u2055q.", "\u2055t.", "\u2055n."  # marks no template knows
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """The chat template of a server; the model's own when there is no path."""
+    """The chat template of a server."""
 
-    path: Path | None = None
+    source: Path | str | None = None
+    """Its file, or its text; the model's own when None."""
     options: dict[str, Any] = field(default_factory=dict)
     """Variables of the template."""
-
-
-def single_prompts() -> list[str]:
-    """List the prompts of one message, which put a question into the text around search tags."""
-    return [name for name in prompt_names() if len(build_prompt(name, "?")) == 1]
 
 
 def load_parser(served: ServedParser) -> None:
@@ -69,16 +69,17 @@ def open_tokenizer(model: str) -> Any:
 
 
 def choose_template(
-    tokenizer: Any, served: ServedParser, path: Path | None, prompt: str, prompt_style: str
+    tokenizer: Any, served: ServedParser, path: Path | None, prompt: str | None, prompt_style: str
 ) -> Template:
     """Find a chat template that shows the model its tools in the format it is parsed in.
 
     Args:
-        tokenizer: The model's.
+        tokenizer: The model's; its chat template becomes the one that is served.
         served: The parser.
         path: A template of the user's; the model's own when None, or ours for search tags.
-        prompt: Name of the prompt a model with search tags was trained on.
-        prompt_style: ``raw`` or ``chat``, as it was trained.
+        prompt: Name of the prompt the model was trained with; None for search tags means
+            ``two_shot``, for other formats that the client's messages are all there is.
+        prompt_style: How a prompt around search tags was encoded, ``raw`` or ``chat``.
 
     Raises:
         LaunchError: If the template does not carry the tools, or shows another format.
@@ -92,12 +93,54 @@ def choose_template(
         parser = get_tool_parser(served.name)(tokenizer, **served.options)
     except (TypeError, ValueError) as error:
         raise UsageError(f"the parser {served.name} cannot be made: {error}") from error
-    if path is None and isinstance(parser, SearchTagsParser):
-        return _search_tags_template(tokenizer, parser, prompt, prompt_style)
+    template = Template(path)
+    if prompt in _chat_prompts():
+        template = _prompted_template(tokenizer, prompt)
+    elif path is None and isinstance(parser, SearchTagsParser):
+        return _search_tags_template(tokenizer, parser, prompt or SEARCH_TAGS_PROMPT, prompt_style)
+    elif prompt is not None:
+        raise UsageError(
+            f"the prompt {prompt} is text around search tags, for the parser search_tags without "
+            f"--chat-template; here --prompt is one of: {', '.join(_chat_prompts())}."
+        )
+    _check_served_format(tokenizer, served, template, prompt)
+    return template
+
+
+def _chat_prompts() -> list[str]:
+    """List the prompts of several messages; the others are text around search tags."""
+    return [name for name in prompt_names() if len(build_prompt(name, "?")) > 1]
+
+
+def _prompted_template(tokenizer: Any, prompt: str) -> Template:
+    """Put the template that adds a prompt in front of the model's own, in one text."""
+    if not tokenizer.chat_template:
+        raise LaunchError(
+            f"the model has no chat template, which the prompt {prompt} needs; give one with "
+            "--chat-template FILE."
+        )
+    try:
+        own = tokenizer.get_chat_template(tools=[])  # of several, the one for tools
+        special_ids = HfCodec(tokenizer).special_ids
+    except ValueError as error:
+        raise LaunchError(str(error)) from error
+    tokenizer.chat_template = CHAT_PROMPT_TEMPLATE.read_text(encoding="utf-8") + own
+    variables = {
+        "messages": build_prompt(prompt, _QUESTION),
+        "mark": _QUESTION,
+        "special_tokens": sorted(special_ids, key=len, reverse=True),
+    }
+    return Template(tokenizer.chat_template, {"chat_prompt": variables})
+
+
+def _check_served_format(
+    tokenizer: Any, served: ServedParser, template: Template, prompt: str | None
+) -> None:
     form = FormatConfig(
         prompt_style="chat",
         result_style="chat",
         history="append",
+        template_options=template.options,
         parser=served.name,
         parser_options=served.options,
     )
@@ -105,11 +148,13 @@ def choose_template(
         parts = assemble(tokenizer, (), form, LoopConfig(), _NoSearcher())
         check_format(parts, [{"role": "user", "content": "?"}])
     except ValueError as error:
-        raise LaunchError(
-            f"{error} (Checked before the server is started; a template of your own is given with "
-            "--chat-template FILE.)"
-        ) from error
-    return Template(path)
+        hint = (
+            f"with the prompt {prompt}, whose calls are in the hermes format"
+            if prompt
+            else "the prompt that the model was trained with is given with --prompt, a template "
+            "of your own with --chat-template FILE"
+        )
+        raise LaunchError(f"{error} (Checked before the server is started; {hint}.)") from error
 
 
 def _search_tags_template(

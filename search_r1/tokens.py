@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 _ANCHOR = "\n"  # what stands before a text that continues another one
 _SAMPLE = "x\n <a>1, 2</a>\n\n"  # white space and tags, which some tokenizers lose
-_REMEMBERED_TEXTS = 4096  # a group of trajectories reads the same passages
+_REMEMBERED_TEXTS = 2048  # a group of trajectories reads the same passages
+_REMEMBERED_CHARS = 4000  # longer texts are seldom read twice, and take memory
 
 
 class Codec(Protocol):
     """What the loop needs of a tokenizer."""
 
     eos_ids: frozenset[int]
+    special_ids: Mapping[str, int]
+    """Special tokens by their text."""
 
     def encode(self, text: str) -> list[int]:
         """Encode text as it continues other text: no special token added, none recognised in it."""
@@ -56,7 +59,7 @@ class HfCodec:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.eos_ids = frozenset(eos_ids or [tokenizer.eos_token_id])
-        self.special_ids: dict[str, int] = {
+        self.special_ids: Mapping[str, int] = {
             token: tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens
         } | {
             token.content: token_id
@@ -78,7 +81,8 @@ class HfCodec:
 
     def encode(self, text: str) -> list[int]:
         """Encode text as it continues other text: no special token added, none recognised in it."""
-        return list(self._encode(text))
+        encode = self._encode if len(text) <= _REMEMBERED_CHARS else self._encode_after_anchor
+        return list(encode(text))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Decode ids to exactly the text they stand for, special tokens included."""

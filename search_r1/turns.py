@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from search_r1.answers import ANSWER_CLOSE, find_answer
 from search_r1.parsers.base import ExtractedToolCalls, ParseStatus, ToolParser
 from search_r1.tokens import Codec
 from search_r1.types import FinishReason, ToolCall, Turn
+
+logger = logging.getLogger(__name__)
+
+_THOUGHT_CLOSE = "</think>"
 
 Action = str | list[ToolCall] | None
 """An answer, calls, or None for a mistake."""
@@ -18,6 +23,7 @@ class TurnReader:
 
     Attributes:
         stop: Strings that end a turn.
+        stop_token_ids: Tokens that end a turn, beside the model's end of text.
         ending_ids: Tokens that end a turn: the model's end of text and the format's own.
 
     Args:
@@ -30,12 +36,18 @@ class TurnReader:
         self._codec = codec
         self._parser = parser
         self._is_message_answer = is_message_answer
-        self.stop = (*parser.stop, *parser.forbidden, ANSWER_CLOSE)
+        stops = (*parser.stop, *parser.forbidden, ANSWER_CLOSE)
+        # Engines look for stop strings in text without special tokens.
+        special = {codec.special_ids[stop] for stop in stops if stop in codec.special_ids}
+        self.stop = tuple(stop for stop in stops if stop not in codec.special_ids)
+        self.stop_token_ids = (*parser.stop_token_ids, *sorted(special))
         self.ending_ids = codec.eos_ids | set(parser.stop_token_ids)
+        self._stopping_ids = special - self.ending_ids
+        self._has_failed = False
 
     def finish_reason(self, ids: Sequence[int], text: str, budget: int) -> FinishReason:
         """Tell from the ids how a turn ended; engines report it differently or not at all."""
-        if any(stop in text for stop in self.stop):
+        if ids[-1] in self._stopping_ids or any(stop in text for stop in self.stop):
             return FinishReason.STOP
         if ids[-1] in self.ending_ids:
             return FinishReason.EOS
@@ -44,27 +56,39 @@ class TurnReader:
     def find_action(self, turn: Turn) -> Action:
         """Find the turn's action; ``turn`` takes note of whether it was well-formed, and why not.
 
-        Of answer and calls, what was closed first counts.
+        Of answer and calls, what was closed first counts; thoughts that were closed do not.
         """
         text = self._without_ending(turn)
-        parsed = self._parser.extract_tool_calls(text)
+        text = text.rpartition(_THOUGHT_CLOSE)[2]
+        parsed = self._extract(text)
+        turn.is_malformed_call = parsed.status is ParseStatus.MALFORMED
         answer = find_answer(text[: parsed.unfinished])
         is_call = parsed.status is ParseStatus.CALL and (answer is None or parsed.end < answer[1])
         end = parsed.end if is_call else answer[1] if answer else len(text)
         for forbidden in self._parser.forbidden:
             if 0 <= text.find(forbidden) < end:
-                turn.error = f"{forbidden} is written by the search engine, not by you"
+                turn.error = f"{forbidden} is written for you, not by you"
                 return None
         if is_call or answer:
-            turn.well_formed = True
+            turn.well_formed = not turn.is_malformed_call
             turn.overrun = bool(text[end:])
             return parsed.tool_calls if is_call else answer[0] if answer else None
         if self._is_message(turn, parsed):
             turn.well_formed = True
             return text.strip()
-        turn.is_malformed_call = parsed.status is ParseStatus.MALFORMED
-        turn.error = parsed.error or "there was neither a search nor an answer"
+        turn.error = parsed.error or "there was neither a call nor an answer"
         return None
+
+    def _extract(self, text: str) -> ExtractedToolCalls:
+        """Parse; somebody else's parser that raises has read a broken call, and ends nothing."""
+        try:
+            return self._parser.extract_tool_calls(text)
+        except Exception:  # a plugin can raise anything
+            level = logging.DEBUG if self._has_failed else logging.WARNING
+            self._has_failed = True
+            logger.log(level, "%s raised", type(self._parser).__name__, exc_info=True)
+            error = "the call could not be read"
+            return ExtractedToolCalls(ParseStatus.MALFORMED, content=text, error=error)
 
     def _without_ending(self, turn: Turn) -> str:
         """Give the text of a turn without the token that ended it."""

@@ -66,12 +66,13 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One call of a turn and what came of it; ``status`` is an ``OutcomeStatus`` of the tools."""
+    """One call of a turn and what came of it."""
 
     name: str
     arguments: dict[str, Any]
-    status: str
+    status: str  # an ``OutcomeStatus`` of the tools
     seconds: float
+    is_search: bool = False  # it asked the retriever
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Turn:
     generate_s: float
     context_digest: str = ""
     call: ToolCall | None = None  # the first one, when there are several
-    calls: list[CallRecord] = field(default_factory=list)  # those that were carried out
+    calls: list[CallRecord] = field(default_factory=list)  # all of them, once they were answered
     well_formed: bool = False
     is_malformed_call: bool = False  # it tried to call, but not in the call format
     error: str | None = None  # what was wrong with a malformed turn, as told to the model
@@ -167,9 +168,19 @@ class Trajectory:
         return self.prompt_ids + self.response_ids
 
     @property
-    def num_searches(self) -> int:
-        """Calls that were answered, of whatever tool."""
+    def num_calls(self) -> int:
+        """Calls that were answered, of whatever tool and with whatever outcome."""
         return sum(len(turn.calls) for turn in self.turns if turn.num_observation_ids > 0)
+
+    @property
+    def num_searches(self) -> int:
+        """Searches that found passages for the model to read."""
+        return sum(
+            call.is_search and call.status == "ok"
+            for turn in self.turns
+            if turn.num_observation_ids > 0
+            for call in turn.calls
+        )
 
     @property
     def model_text(self) -> str:

@@ -58,6 +58,12 @@ def is_remote_cluster(config: Config) -> bool:
     return config["ray_kwargs"]["ray_init"].get("address") not in (None, "local")
 
 
+def retriever_urls(config: Config) -> list[str]:
+    """Give the addresses of the retrieval servers; several stand in a list or between commas."""
+    value = config["search_r1"]["retriever"]["client"].get("url") or []
+    return [url.strip() for url in (value.split(",") if isinstance(value, str) else value)]
+
+
 def uses_critic(config: Config) -> bool:
     """Tell whether the run trains a critic too, by verl's rule."""
     is_enabled = config["critic"].get("enable")
@@ -209,14 +215,15 @@ def _check_devices(config: Config) -> None:
 
 
 def _check_retriever(config: Config) -> None:
-    url = config["search_r1"]["retriever"]["client"].get("url")
+    urls = retriever_urls(config)
+    for url in urls:
+        _require(
+            url.startswith(("http://", "https://")),
+            f"search_r1.retriever.client.url={url!r} is not an http address, "
+            "such as http://127.0.0.1:8000.",
+        )
     _require(
-        url is None or str(url).startswith(("http://", "https://")),
-        f"search_r1.retriever.client.url={url!r} is not an http address, "
-        "such as http://127.0.0.1:8000.",
-    )
-    _require(
-        bool(url or config["search_r1"]["retriever"].get("index")),
+        bool(urls or config["search_r1"]["retriever"].get("index")),
         "search_r1.retriever names neither a server that runs (client.url) nor an index to serve "
         "(index).",
     )

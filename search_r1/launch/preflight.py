@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from search_r1.launch.derive import Config, is_remote_cluster, uses_critic, uses_reference
+from search_r1.launch.derive import (
+    Config,
+    is_remote_cluster,
+    retriever_urls,
+    uses_critic,
+    uses_reference,
+)
 from search_r1.launch.errors import LaunchError
 from search_r1.launch.places import artifacts_dir, runs_dir
 from search_r1.launch.services import HOST, is_port_free, ready_status
@@ -215,26 +221,30 @@ def _check_gpus(config: Config) -> Iterator[str]:
 
 
 def _check_retriever(config: Config) -> Iterator[str]:
-    retriever = config["search_r1"]["retriever"]
-    url = urlsplit(retriever["client"].get("url") or "")
-    if not url.hostname:
-        return  # the launcher starts one on a port of its choice
-    if retriever.get("index"):
-        port = url.port
-        if url.hostname not in (HOST, "localhost"):
+    urls = retriever_urls(config)
+    if urls and config["search_r1"]["retriever"].get("index"):
+        yield from _check_own_address(urls)
+        return
+    for url in urls:
+        if ready_status(url, timeout_s=5.0) not in _SERVES:
             yield (
-                f"search_r1.retriever.index is to be served here, but client.url={url.geturl()} is "
-                "another machine; set only one of the two."
+                f"no retrieval server answers at {url}; start one with python -m retriever.server "
+                "--index DIR, or set search_r1.retriever.index=DIR to have it started."
             )
-        elif port and not is_port_free(port):
-            yield (
-                f"port {port} is taken; stop what listens there, choose another one with "
-                f"search_r1.retriever.client.url=http://{HOST}:PORT, or leave the url out."
-            )
-    elif ready_status(url.geturl(), timeout_s=5.0) not in _SERVES:
+
+
+def _check_own_address(urls: list[str]) -> Iterator[str]:
+    """Check where the launcher is to serve the index itself."""
+    address = urlsplit(urls[0])
+    if len(urls) > 1 or address.hostname not in (HOST, "localhost"):
         yield (
-            f"no retrieval server answers at {url.geturl()}; start one with python -m "
-            "retriever.server --index DIR, or set search_r1.retriever.index=DIR to have it started."
+            "search_r1.retriever.index is to be served here, but client.url="
+            f"{','.join(urls)} names another machine; set only one of the two."
+        )
+    elif address.port and not is_port_free(address.port):
+        yield (
+            f"port {address.port} is taken; stop what listens there, choose another one with "
+            f"search_r1.retriever.client.url=http://{HOST}:PORT, or leave the url out."
         )
 
 

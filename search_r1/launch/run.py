@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from search_r1.launch import preflight, processes, runs, services
-from search_r1.launch.derive import is_remote_cluster
+from search_r1.launch.derive import is_remote_cluster, retriever_urls
 from search_r1.launch.environment import base_environment, training_environment
 from search_r1.launch.errors import LaunchError, UsageError
 from search_r1.launch.guardian import Guardian
@@ -140,13 +140,13 @@ class Run:
         retriever = self.config["search_r1"]["retriever"]
         if retriever.get("index"):
             with self._stage("retriever"):
-                url = urlsplit(retriever["client"].get("url") or "")
+                wanted = urlsplit(next(iter(retriever_urls(self.config)), "")).port or 0
                 say(f"Starting the retrieval server over {retriever['index']} ...")
-                command = services.retriever_command(retriever["index"], url.port or 0)
+                command = services.retriever_command(retriever["index"], wanted)
                 self._retriever = self._start(
                     "retrieval server", command, "retriever.log", self._base
                 )
-                port = services.wait_ready(self._retriever, url.port or 0, _READY_TIMEOUT_S)
+                port = services.wait_ready(self._retriever, wanted, _READY_TIMEOUT_S)
             retriever["client"]["url"] = f"http://{HOST}:{port}"
             say(f"  ready on {retriever['client']['url']} after {self._stage_s['retriever']:.0f} s")
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)

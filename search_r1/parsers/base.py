@@ -86,6 +86,7 @@ class ToolParser(ABC):
         stop: Strings that end a turn when the model completes them.
         stop_token_ids: Tokens that end a turn, beside the model's own end-of-turn tokens.
         forbidden: Strings only the environment may write; a turn that completes one is malformed.
+        markers: Strings with a meaning in this format, which a result must not bring with it.
 
     Args:
         tokenizer: The model's tokenizer, for formats that need its tokens; most do not.
@@ -95,6 +96,7 @@ class ToolParser(ABC):
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
     forbidden: tuple[str, ...] = ()
+    markers: tuple[str, ...] = ()
 
     def __init__(self, tokenizer: Any = None, tools: Sequence[ToolSchema] = ()) -> None:
         self.tokenizer = tokenizer

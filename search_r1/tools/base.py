@@ -89,6 +89,12 @@ class OutcomeStatus(StrEnum):
     FAILED = "failed"
 
 
+MISTAKES = (OutcomeStatus.UNKNOWN_TOOL, OutcomeStatus.BAD_ARGUMENTS)
+"""Calls that were written wrongly."""
+REFUSALS = (*MISTAKES, OutcomeStatus.CALL_LIMIT)
+"""Calls that did not reach a tool."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolOutcome:
     """One call and what came of it.

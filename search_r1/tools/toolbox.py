@@ -24,6 +24,7 @@ from search_r1.tools.base import (
     ToolResult,
 )
 from search_r1.tools.schema import check_schema, describe_parameters, find_mistakes, make_validator
+from search_r1.tools.search import SearchTool
 from search_r1.types import Passage, ToolCall
 
 _MAX_ERROR_CHARS = 2000
@@ -65,6 +66,11 @@ class ToolBox:
     def names(self) -> list[str]:
         """The names of the tools, in the order given."""
         return list(self._tools)
+
+    @property
+    def searches(self) -> frozenset[str]:
+        """The names of the tools that ask the retriever."""
+        return frozenset(name for name, tool in self._tools.items() if isinstance(tool, SearchTool))
 
     @property
     def schemas(self) -> list[dict[str, Any]]:

@@ -70,7 +70,7 @@ class SearchAgentLoop(AgentLoopBase):
             response_logprobs=trajectory.response_logprobs,
             reward_score=reward,
             num_turns=len(trajectory.turns)
-            + trajectory.num_searches
+            + trajectory.num_calls
             + 1,  # verl counts user and tool turns too
             metrics=AgentLoopMetrics(
                 generate_sequences=sum(turn.generate_s for turn in trajectory.turns),

@@ -175,7 +175,8 @@ def _require_sound(records: Sequence[Record]) -> None:
     """Stop when infrastructure ended every trajectory of a step: there is nothing to learn from."""
     if any(record["stop_reason"] not in INFRASTRUCTURE for record in records):
         return
-    reason = records[0]["metadata"].get("retriever_error", "the rollout engine gave no tokens")
+    noted = records[0]["metadata"]
+    reason = noted.get("retriever_error") or noted.get("tool_error") or "the engine gave no tokens"
     raise RuntimeError(
         f"all {len(records)} trajectories of this step were lost to infrastructure, the first one "
         f"because {reason}. "
@@ -185,5 +186,6 @@ def _require_sound(records: Sequence[Record]) -> None:
 
 def _append_lines(path: Path, records: Sequence[Record]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
+    # An argument that somebody's parser read may hold half a surrogate pair.
+    with path.open("a", encoding="utf-8", errors="replace") as file:
         file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)

@@ -1,9 +1,10 @@
 import pytest
 
-from data_prep.answerable import answerable_questions, has_evidence
+from data_prep.answerable import answerable_questions
 from data_prep.passages import CorpusPassage, write_corpus
 from data_prep.questions import Question
 from retriever.build import build_index
+from retriever.evaluate.quality import has_answer
 from retriever.kinds import open_retriever
 from retriever.types import Hit, Passage
 
@@ -25,13 +26,13 @@ def hit(title, text):
 )
 def test_evidence_by_hand(gold, passage, expected):
     question = Question("q", "who wrote horror in Ireland", (gold,))
-    assert has_evidence(question, [hit(*passage)]) is expected
+    assert has_answer(question, [hit(*passage)]) is expected
 
 
 def test_any_gold_answer_in_any_hit_is_enough():
     question = Question("q", "who", ("Nobody", "Ann Lee"))
-    assert has_evidence(question, [hit("", "no"), hit("", "it was Ann Lee")])
-    assert not has_evidence(question, [])
+    assert has_answer(question, [hit("", "no"), hit("", "it was Ann Lee")])
+    assert not has_answer(question, [])
 
 
 def test_filter_keeps_order_and_looks_at_top_k_hits_only(tmp_path):

@@ -15,7 +15,7 @@ import uvicorn
 from retriever.build import build_index
 from retriever.kinds import open_retriever
 from retriever.options import BuildOptions
-from retriever.server import make_app
+from retriever.service import make_app
 
 
 def _write_corpus(path, rows):
@@ -84,11 +84,11 @@ def bm25(bm25_index):
 
 
 @contextlib.contextmanager
-def _serving(retriever, limits=None):
+def _serving(retriever, limits=None, **options):
     """Serve in a thread over real HTTP; gives a client bound to the server's address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(make_app(retriever, limits), log_level="critical")
+        config = uvicorn.Config(make_app(retriever, limits, **options), log_level="critical")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -5,15 +5,16 @@ import sys
 
 import pytest
 
-from retriever.bm25 import split_words
 from retriever.build import build_index
 from retriever.kinds import open_retriever
+from retriever.words import split_words
 
 WHAT_SERVING_IMPORTS = """
 import sys
 from pathlib import Path
 import retriever.server
 from retriever.kinds import open_retriever
+from retriever.words import split_words
 assert open_retriever(Path(sys.argv[1])).search(["Dublin"], 1)[0]
 print([m for m in ("torch", "transformers", "faiss", "numba", "scipy") if m in sys.modules])
 """
@@ -86,6 +87,25 @@ def test_the_tiny_questions_find_their_passages(bm25, tiny_questions):
     for row in tiny_questions:
         (hits,) = bm25.search([row["question"]], 12)
         assert set(found(hits)) & set(row["passage_ids"]), row["question"]
+
+
+def test_streamed_scores_are_the_bytes_that_bm25s_itself_writes(
+    tmp_path, corpus_file, bm25_index, tiny_passages, monkeypatch
+):
+    import bm25s
+
+    vocabulary, words = {"": 0}, []
+    for row in tiny_passages:
+        split = split_words(f'"{row["title"]}"\n{row["text"]}')
+        words.append([vocabulary.setdefault(word, len(vocabulary)) for word in split])
+    theirs = bm25s.BM25(k1=0.9, b=0.4, method="lucene")
+    theirs.index((words, vocabulary), show_progress=False)
+    theirs.save(tmp_path / "theirs")
+    monkeypatch.setattr("retriever.bm25_scores._COUNTS_AT_ONCE", 7)
+    build_index(corpus_file, tmp_path / "in-blocks", "bm25")
+    for path in (tmp_path / "theirs").iterdir():
+        assert (bm25_index / path.name).read_bytes() == path.read_bytes(), path.name
+        assert (tmp_path / "in-blocks" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_top_k_below_one_is_refused(bm25):

@@ -106,3 +106,25 @@ def test_the_store_gives_passages_by_position_and_ranks_ids_as_strings(tmp_path)
         with pytest.raises(IndexError, match="the store has 5"):
             store[outside]
     store.close()
+
+
+def test_the_store_reads_ranges_and_finds_passages_by_id(tmp_path):
+    ids = [str(number * 7919 % 10_007) for number in range(1, 10_007)]
+    path = write(tmp_path, *(json.dumps({"id": i, "text": f"text of {i}"}) for i in ids))
+    (tmp_path / "index").mkdir()
+    write_store(path, tmp_path / "index")
+    store = PassageStore(tmp_path / "index")
+    assert [passage.id for passage in store] == ids
+    assert [passage.id for passage in store.read(4090, 4105)] == ids[4090:4105]
+    assert store.read(5, 5) == []
+    assert [store.find(ids[at]) for at in (0, 1, 5000, 10_005)] == [0, 1, 5000, 10_005]
+    assert [store.find(other) for other in ("", "0", "99999", "zebra")] == [None] * 4
+    store.close()
+
+
+def test_a_duplicate_is_found_among_many_and_across_seams(tmp_path):
+    ids = [str(number) for number in range(9000)]
+    seam = sorted(ids)[4095]  # ids are compared 4,096 at a time
+    path = write(tmp_path, *(json.dumps({"id": i, "text": "x"}) for i in [*ids, seam]))
+    with pytest.raises(CorpusError, match=rf":9001: id '{seam}' is already used at line"):
+        write_store(path, tmp_path)

@@ -1,16 +1,17 @@
 import contextlib
 import json
 
-import faiss
 import numpy as np
 import pytest
 
 from retriever.dense import DenseRetriever
 from retriever.encoder import Encoder
 from retriever.errors import EncoderError
+from retriever.flat import FlatIndex
 from retriever.kinds import open_retriever
 from retriever.options import OpenOptions
 from retriever.store import PassageStore, write_store
+from retriever.vectors import StoredVectors, measure_rows
 
 DIMENSION = 16
 
@@ -52,9 +53,9 @@ def retriever(vectors, ids, tmp_path_factory, write_corpus):
     folder = tmp_path_factory.mktemp("dense")
     corpus = write_corpus(folder / "c.jsonl", [{"id": i, "text": f"text {i}"} for i in ids])
     write_store(corpus, folder)
-    index = faiss.IndexFlatIP(DIMENSION)
-    index.add(vectors["passages"])
-    return DenseRetriever(index, TableEncoder(vectors["queries"]), PassageStore(folder))
+    store, rows = PassageStore(folder), StoredVectors(vectors["passages"], "fp32")
+    index = FlatIndex(rows, measure_rows(rows), store.id_rank)
+    return DenseRetriever(index, TableEncoder(vectors["queries"]), store, "flat")
 
 
 def brute_force(vectors, ids, query, top_k):

@@ -99,10 +99,43 @@ def test_appending_gives_the_tokens_of_rendering_everything(open_template, text,
         assert codec.decode(encoded.ids) == encoded.text
 
 
+# Takes a result only where the turn before it made a call, as gpt-oss' template does.
+STRICT = (
+    "{% set ns = namespace(called=false) %}{% for m in messages %}"
+    "{% if m.role == 'tool' and not ns.called %}{{ raise_exception('no call before') }}{% endif %}"
+    "{% if m.tool_calls %}{% set ns.called = true %}{% endif %}"
+    "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_a_template_that_wants_a_call_before_a_result_gets_one(open_template):
+    template, _, _ = open_template(STRICT)
+    assert template.between("tool", ("x",), True).text == (
+        "\n<|im_start|>tool\nx<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
 def test_a_special_token_in_a_result_is_characters(open_template):
-    template, codec, _ = open_template(CHATML)
-    encoded = template.between("tool", ("a <|im_end|> b",), True)
+    template, codec, _ = open_template(CHATML, markers=("<tool_response>", "</tool_response>"))
+    encoded = template.between("tool", ("a <|im_end|> b </tool_response> c",), True)
     assert encoded.ids.count(codec.special_ids["<|im_end|>"]) == 1
+    assert "a < |im_end|> b < /tool_response> c" in encoded.text
+
+
+def test_added_tokens_that_are_not_special_cannot_be_brought_in_either(open_template):
+    _, _, tokenizer = open_template(CHATML)
+    tokenizer.add_tokens([AddedToken("<|call|>", special=False)])
+    template = ChatTemplate(tokenizer, HfCodec(tokenizer))
+    encoded = template.between("tool", ("a <|call|> b",), True)
+    assert tokenizer.convert_tokens_to_ids("<|call|>") not in encoded.ids
+
+
+def test_a_message_without_content_stays_without(open_template):
+    template, codec, _ = open_template("{{ messages[0].content is none }}" + CHATML)
+    call = {"id": "call00000", "type": "function", "function": {"name": "x", "arguments": {}}}
+    messages = [{"role": "assistant", "content": None, "tool_calls": [call]}]
+    assert codec.decode(template.prompt_ids(messages)).startswith("True")
     prompt = template.prompt_ids([{"role": "user", "content": "what is <|im_end|>?"}])
     assert prompt.count(codec.special_ids["<|im_end|>"]) == 1
 

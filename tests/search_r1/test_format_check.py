@@ -88,6 +88,38 @@ def test_examples_of_another_format_are_refused(check):
         check(PLAIN, shown, **CHAT)
 
 
+def test_raw_results_of_a_format_with_special_tokens_are_refused(mistral_tokenizer):
+    form = FormatConfig(parser="mistral")
+    with pytest.raises(ValueError, match=r"TOOL_RESULTS.*set prompt_style and result_style"):
+        assemble(mistral_tokenizer, (), form, LoopConfig(), NoSearcher())
+
+
+MISTRAL = (
+    "{{ bos_token }}{% for m in messages %}"
+    "{% if m.role == 'user' %}"
+    "{% if tools %}[AVAILABLE_TOOLS]{{ tools | tojson }}[/AVAILABLE_TOOLS]{% endif %}"
+    "[INST] {{ m.content }}[/INST]"
+    "{% elif m.role == 'tool' %}"
+    '[TOOL_RESULTS]{"content": {{ m.content | tojson }}, "call_id": "{{ m.tool_call_id }}"}'
+    "[/TOOL_RESULTS]"
+    "{% elif m.tool_calls %}[TOOL_CALLS][{% for c in m.tool_calls %}"
+    '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}, '
+    '"id": "{{ c.id }}"}{% endfor %}]</s>'
+    "{% else %} {{ m.content }}</s>{% endif %}{% endfor %}"
+)
+
+
+def test_a_format_whose_calls_begin_with_a_special_token_passes(mistral_tokenizer):
+    mistral_tokenizer.chat_template = MISTRAL
+    form = FormatConfig(prompt_style="chat", result_style="chat", parser="mistral")
+    parts = assemble(mistral_tokenizer, (), form, LoopConfig(), NoSearcher())
+    check_format(parts, QUESTION)
+    written = parts.style.results(["found"], True)
+    assert (
+        written.text == '[TOOL_RESULTS]{"content": "found", "call_id": "call00000"}[/TOOL_RESULTS]'
+    )
+
+
 @pytest.mark.parametrize(
     ("form", "said"),
     [

@@ -72,7 +72,7 @@ def test_a_turn_without_action_is_told_so_while_nudges_are_left(byte_codec, roll
     assert len(nudged) == allowed
     assert last.num_observation_ids == 0
     for turn in nudged:
-        assert "neither a search nor an answer" in turn.observation_text
+        assert "neither a call nor an answer" in turn.observation_text
         assert "<search>query</search>" in turn.observation_text
         assert not turn.well_formed
     assert searcher.asked == []

@@ -28,7 +28,7 @@ def test_the_example_answer_of_a_nudge_cannot_score(byte_codec, rollout):
 def test_only_the_environment_writes_information(byte_codec, rollout, text):
     trajectory, _, searcher = rollout(byte_codec, [text], max_nudges=0, gold=["Bram Stoker"])
     assert (trajectory.stop_reason, trajectory.prediction) == (StopReason.NO_ACTION, None)
-    assert trajectory.turns[0].error == "<information> is written by the search engine, not by you"
+    assert trajectory.turns[0].error == "<information> is written for you, not by you"
     assert searcher.asked == []
 
 

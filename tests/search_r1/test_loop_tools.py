@@ -93,7 +93,7 @@ def test_calls_of_one_turn_run_and_are_answered_in_order(run_tools, chat_codec, 
     first = trajectory.turns[0]
     assert [call.name for call in first.calls] == ["search", "add"]
     assert {call.status for call in first.calls} == {"ok"}
-    assert trajectory.num_searches == 2
+    assert (trajectory.num_calls, trajectory.num_searches) == (2, 1)
     assert add.asked == [{"a": 2, "b": 3}]
     found, summed = (
         first.observation_text.find("Doc 1(Title: "),
@@ -163,8 +163,32 @@ def test_what_a_tool_says_is_read_and_what_breaks_it_is_not(run_tools):
 def test_calls_beyond_the_limit_are_refused_and_then_end_it(run_tools):
     trajectory, _, add = run_tools([f"{ADD}\n{ADD}\n{ADD}", ADD], max_searches=2)
     assert len(add.asked) == 2
-    assert "at most 2 calls" in trajectory.turns[0].observation_text
+    assert trajectory.turns[0].observation_text.count("1 not called: at most 2 calls") == 1
+    statuses = [call.status for call in trajectory.turns[0].calls]
+    assert statuses == ["ok", "ok", "call_limit"]
     assert trajectory.stop_reason is StopReason.SEARCH_LIMIT
+
+
+def test_every_result_keeps_to_the_cap_however_many_calls_there_are(run_tools, chat_codec):
+    class Wordy(Add):
+        async def call(self, arguments):
+            return ToolResult("word " * 500)
+
+    unknown = ADD.replace("add", "nothing")
+    alone, _, _ = run_tools([ADD, ANSWER], add=Wordy(), max_observation_tokens=90)
+    limits = {"max_observation_tokens": 90, "max_searches": 9}
+    beside, _, _ = run_tools([ADD + unknown * 4, ANSWER], add=Wordy(), **limits)
+    words = [t.turns[0].observation_text.count("word") for t in (alone, beside)]
+    assert words[0] == words[1] > 10
+
+
+def test_thoughts_that_were_closed_hold_no_action(run_tools):
+    thought = f"<think>Shall I write {ADD} or <tool_call> or not?</think>\n"
+    trajectory, _, add = run_tools([f"{thought}{ADD}", f"{thought}{ANSWER}"])
+    assert len(add.asked) == 1
+    assert trajectory.prediction == "Bram Stoker"
+    trajectory, _, _ = run_tools([f"{thought}It is 5."], is_message_answer=True)
+    assert trajectory.prediction == "It is 5."
 
 
 def test_a_tools_own_limit_counts_over_the_turns(run_tools):

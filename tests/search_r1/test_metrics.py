@@ -10,7 +10,7 @@ CALL = ToolCall("search", {"query": "q"})
 def turn(num_ids, stop=FinishReason.STOP, observation=0, status=OutcomeStatus.OK, **fields):
     calls = []
     if "call" in fields:
-        calls = [CallRecord("search", {"query": "q"}, status.value, fields["tool_s"])]
+        calls = [CallRecord("search", {"query": "q"}, status.value, fields["tool_s"], True)]
     return Turn("x", 0, num_ids, stop, 0.1, num_observation_ids=observation, calls=calls, **fields)
 
 

@@ -69,6 +69,18 @@ def test_the_command_names_parser_plugin_and_template(capsys, model):
     assert json.loads(variables["SEARCH_R1_SERVED_PARSER"])["name"] == "search_tags"
 
 
+def test_a_prompt_of_several_messages_goes_along_with_the_models_template(capsys, model, tmp_path):
+    file = tmp_path / "own.jinja"
+    file.write_text("{% for m in messages %}{{ m.content }}<|end|>{% endfor %}", encoding="utf-8")
+    options = ["--parser", "hermes", "--prompt", "two_shot_hermes", "--chat-template", str(file)]
+    _, command = printed_command(capsys, "--model", model, *options)
+    assert value_of(command, "--chat-template").endswith(file.read_text(encoding="utf-8"))
+    assert value_of(command, "--chat-template-content-format") == "string"
+    variables = json.loads(value_of(command, "--default-chat-template-kwargs"))["chat_prompt"]
+    assert variables["messages"][0]["role"] == "system"
+    assert variables["messages"][-1]["content"] == variables["mark"]
+
+
 def test_a_plugin_file_is_found_from_any_folder(capsys, model, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
         "from search_r1.parsers import register_tool_parser\n"
@@ -93,7 +105,7 @@ def test_a_plugin_file_is_found_from_any_folder(capsys, model, tmp_path, monkeyp
         (["--parser-options", "[1]"], 2, "not a JSON object"),
         (["--parser-options", "{"], 2, "not JSON"),
         (["--parser", "vllm:hermes", "--parser-options", '{"a": 1}'], 2, "no --parser-options"),
-        (["--prompt", "three_shot"], 2, "invalid choice: 'three_shot'"),
+        (["--prompt", "three_shot"], 2, "(choose from 'search_r1', 'two_shot', "),
         (["--parser", "hermes"], 1, "no chat template"),
         (["--chat-template", "none.jinja"], 2, "none.jinja cannot be read"),
         (["--port", "99999"], 1, "cannot listen on 127.0.0.1:99999"),

@@ -10,7 +10,7 @@ from search_r1.launch.errors import LaunchError, UsageError
 from search_r1.parsers import get_tool_parser
 from search_r1.parsers.served import ServedParser, name_in_vllm, read_served_parser
 from search_r1.prompts import build_prompt
-from search_r1.serve_format import choose_template, load_parser, single_prompts
+from search_r1.serve_format import choose_template, load_parser
 
 SEARCH = {"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}
 CHATML = (
@@ -42,7 +42,8 @@ def conversation(question, query, result, answer):
 
 
 def render(tokenizer, template, messages, tools=(SEARCH,)):
-    tokenizer.chat_template = template.path.read_text(encoding="utf-8")
+    source = template.source
+    tokenizer.chat_template = source if isinstance(source, str) else source.read_text("utf-8")
     return tokenizer.apply_chat_template(
         messages,
         tools=list(tools),
@@ -52,7 +53,7 @@ def render(tokenizer, template, messages, tools=(SEARCH,)):
     )
 
 
-@pytest.mark.parametrize("prompt", single_prompts())
+@pytest.mark.parametrize("prompt", ["search_r1", "two_shot"])
 def test_search_tags_are_served_the_text_of_their_rollouts(tokenizer, prompt):
     template = choose_template(tokenizer, ServedParser(), None, prompt, "raw")
     parser = get_tool_parser("search_tags")()
@@ -97,13 +98,13 @@ def test_a_client_is_told_what_the_model_cannot_read(tokenizer):
 def test_a_template_that_hides_the_tools_is_refused(tokenizer, tmp_path):
     tokenizer.chat_template = CHATML
     with pytest.raises(LaunchError, match=r"never names the tool 'search'.*--chat-template FILE"):
-        choose_template(tokenizer, ServedParser("hermes"), None, "two_shot", "raw")
+        choose_template(tokenizer, ServedParser("hermes"), None, None, "raw")
     file = tmp_path / "hermes.jinja"
     file.write_text(HERMES, encoding="utf-8")
-    template = choose_template(tokenizer, ServedParser("hermes"), file, "two_shot", "raw")
-    assert (template.path, template.options) == (file, {})
+    template = choose_template(tokenizer, ServedParser("hermes"), file, None, "raw")
+    assert (template.source, template.options) == (file, {})
     with pytest.raises(LaunchError, match="which the parser PythonicParser reads as no call"):
-        choose_template(tokenizer, ServedParser("pythonic"), file, "two_shot", "raw")
+        choose_template(tokenizer, ServedParser("pythonic"), file, None, "raw")
 
 
 def test_tags_the_shipped_template_does_not_write_need_another(tokenizer):

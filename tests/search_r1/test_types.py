@@ -29,7 +29,7 @@ def trajectory():
         FinishReason.STOP,
         0.5,
         call=ToolCall("search", {"query": "q"}),
-        calls=[CallRecord("search", {"query": "q"}, "ok", 0.1)],
+        calls=[CallRecord("search", {"query": "q"}, "ok", 0.1, True)],
         well_formed=True,
     )
     first.num_observation_ids, first.observation_text = 2, "found"

@@ -122,6 +122,51 @@ def test_text_without_a_call_is_shown_whole_and_streamed_alike(served, ask, name
         assert calls == []
 
 
+@pytest.fixture(scope="module")
+def instruct_tokenizer(bpe_tokenizer, tmp_path_factory):
+    """A tokenizer in a model's folder, whose generation config names another end of turn."""
+    folder = tmp_path_factory.mktemp("model")
+    bpe_tokenizer.save_pretrained(folder)
+    ids = [bpe_tokenizer.eos_token_id, bpe_tokenizer.convert_tokens_to_ids("<|user|>")]
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ids}))
+    return type(bpe_tokenizer).from_pretrained(folder)
+
+
+@pytest.mark.parametrize("end", ["<|end|>", "<|user|>"])
+@pytest.mark.parametrize("name", ["search_r1_hermes", "search_r1_at_sign"])
+def test_the_token_that_ends_a_turn_is_no_content(plugin, ask, instruct_tokenizer, name, end):
+    parser_class, request = plugin.get_tool_parser(name), ask()
+
+    def read(text):
+        found = parser_class(instruct_tokenizer, request.tools).extract_tool_calls(text, request)
+        return found.content or "", len(found.tool_calls)
+
+    def stream(pieces):
+        parser, said, calls = parser_class(instruct_tokenizer, request.tools), "", set()
+        deltas = [
+            parser.extract_tool_calls_streaming("", "", piece, [], [], [7], request)
+            for piece in pieces
+        ]
+        for delta in filter(None, [*deltas, parser.finish_streaming()]):
+            said += delta.content or ""
+            calls |= {call.index for call in delta.tool_calls or ()}
+        return said, len(calls)
+
+    call = TURNS[name]
+    for text, wanted in [
+        (f"Bram Stoker{end}", ("Bram Stoker", 0)),
+        (f"{end}{end}", (end, 0)),
+        (f"a {end} b", (f"a {end} b", 0)),
+        (f"a {end[:4]}", (f"a {end[:4]}", 0)),
+        (f"{call}{end}", read(call)),
+    ]:
+        assert read(text) == wanted, text
+        for size in (1, 3, len(text)):
+            pieces = [text[start : start + size] for start in range(0, len(text), size)]
+            content, num_calls = stream(pieces)
+            assert (content.strip(), num_calls) == (wanted[0].strip(), wanted[1]), (text, size)
+
+
 def test_calls_are_not_read_when_the_client_forbids_them(served, ask):
     for request in (ask(tool_choice="none"), ask(tools=None)):
         text = TURNS["search_r1"]
@@ -145,6 +190,9 @@ def test_the_parser_of_the_page_is_one_class_for_all_uses(plugin):
     found = parser.extract_tool_calls('Look.\n@search {"query": "Dracula"}')
     assert (found.status, found.content) == (ParseStatus.CALL, "Look.")
     assert found.tool_calls[0].arguments == {"query": "Dracula"}
-    for text in ("\n@search", "\n@search {", "\n@search 3"):
-        assert parser.extract_tool_calls(text).status is ParseStatus.MALFORMED, text
+    hostile = ["\n@search " + "[" * 3000, '\n@search {"n": NaN}', '\n@search {"q": "\\ud83d"}']
+    for text in ("\n@search", "\n@search {", "\n@search 3", "\n@ {}", *hostile):
+        found = parser.extract_tool_calls(text)
+        assert (found.status, found.tool_calls) == (ParseStatus.MALFORMED, []), text
+        assert found.error
     assert parser.extract_tool_calls("me@home").status is ParseStatus.NO_CALL

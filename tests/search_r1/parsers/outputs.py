@@ -136,7 +136,10 @@ WRITERS = {
         "named": write_mistral_named,
         "args marker": lambda calls: write_mistral_named(calls, "[ARGS]"),
     },
-    "pythonic": {"template": write_pythonic},
+    "pythonic": {
+        "template": write_pythonic,
+        "llama 4": lambda calls: f"<|python_start|>{write_pythonic(calls)}<|python_end|>",
+    },
     "qwen3_xml": {
         "template": write_qwen3_xml,
         "one line": lambda calls: write_qwen3_xml(calls, ""),

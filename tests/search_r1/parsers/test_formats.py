@@ -11,6 +11,16 @@ from search_r1.parsers.requests import adjust_for_tools
 from tests.search_r1.parsers.outputs import TOOLS
 
 FORMATS = ["hermes", "llama3_json", "mistral", "pythonic", "qwen3_xml"]
+MARKERS = {
+    "hermes": ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"],
+    "llama3_json": ["<|start_header_id|>", "<|eot_id|>", "<|python_tag|>"],
+    "mistral": ["[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]"],
+    "pythonic": ["<|start_header_id|>", "<|eot_id|>", "<|python_start|>", "<|python_end|>"],
+    "qwen3_xml": [
+        *("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"),
+        *("<function=", "</function>", "<parameter=", "</parameter>"),
+    ],
+}
 
 
 def parse(name, text):
@@ -33,6 +43,39 @@ def test_pythonic_arguments_are_python_literals(text, arguments):
     parsed = parse("pythonic", text)
     assert parsed.error is None
     assert parsed.tool_calls[0].arguments == arguments
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        ("<|python_start|>[now()]<|python_end|>", ""),
+        ("<|python_start|>[now()]", ""),
+        ("<|python_start|>\n[ now()]\n<|python_end|>\n", ""),
+        ("I look.<|python_start|>[now()]<|python_end|> So.", "I look. So."),
+        ("[now()]<|python_end|>", ""),
+    ],
+)
+def test_llama_4_writes_pythonic_calls_between_tags(text, content):
+    parsed = parse("pythonic", text)
+    assert (parsed.error, parsed.content) == (None, content)
+    assert [call.name for call in parsed.tool_calls] == ["now"]
+    assert text[parsed.end :].strip() in ("", "So.")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "unfinished"),
+    [
+        ('<|python_start|>print("x")<|python_end|>', "the calls are not one list", None),
+        ("a <|python_start|>[now(", "was not closed by ]", 2),
+        ("<|python_start|>", "was not closed by ]", 0),
+        ("a<|python_end|>", "<|python_end|> closes a list that was never opened", None),
+    ],
+)
+def test_what_llama_4s_tags_hold_must_be_calls(text, error, unfinished):
+    parsed = parse("pythonic", text)
+    assert (parsed.status, parsed.unfinished) == (ParseStatus.MALFORMED, unfinished)
+    assert error in parsed.error
+    assert parsed.content == text
 
 
 @pytest.mark.parametrize(
@@ -113,15 +156,23 @@ def test_results_are_written_as_the_template_would(name, written):
     assert get_tool_parser(name)().format_results(["a", "b"]) == written
 
 
+def test_formats_name_the_markers_that_a_result_must_not_bring():
+    for name in FORMATS:
+        markers = get_tool_parser(name).markers
+        assert all(any(one in marker for one in markers) for marker in MARKERS[name]), name
+    tags = get_tool_parser("search_tags")(search_tag="ask", information_tag="found")
+    assert set(tags.markers) == {"<ask>", "</ask>", "<found>", "</found>"}
+
+
 @pytest.mark.parametrize("name", FORMATS)
 @given(text=st.text())
 def test_no_result_closes_its_block_early(name, text):
     parser = get_tool_parser(name)()
-    hostile = f"{text}</tool_response><|eot_id|>[/TOOL_RESULTS]{text}"
+    hostile = text.join(["", *MARKERS[name], ""])
     written, plain = parser.format_results([hostile]), parser.format_results(["x"])
-    for marker in ("</tool_response>", "<|eot_id|>", "[/TOOL_RESULTS]"):
-        if marker in plain:
-            assert written.count(marker) == plain.count(marker)
+    for marker in MARKERS[name]:
+        assert written.count(marker) == plain.count(marker), marker
+    assert "".join(written.split()) == "".join(parser.write_results([hostile]).split())
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -129,10 +180,20 @@ def test_an_error_shows_a_call_that_parses_once_it_is_filled_in(name):
     parser = get_tool_parser(name)()
     written = parser.format_error("the sky fell")
     assert parser.explain("the sky fell") in written
+    assert parser.explain("x").endswith("\nTo answer, write <answer>answer</answer>.")
     assert "the sky fell" in written
     assert written.endswith(parser.format_results(["x"]).partition("x")[2])
     filled = parser.syntax.replace("{...}", "{}").replace('"..."', '"now"')
     assert parser.extract_tool_calls(filled).status is ParseStatus.CALL
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_error_that_quotes_the_model_cannot_close_its_block(name):
+    parser = get_tool_parser(name)()
+    closing = parser.format_results(["x"]).partition("x")[2].strip()
+    error = parser.format_error(f"there was {closing} in it")
+    assert error.count(closing) == 1
+    assert error.rstrip().endswith(closing)
 
 
 @pytest.mark.parametrize("name", ["hermes", "qwen3_xml"])
@@ -145,7 +206,7 @@ def test_a_model_that_does_not_end_its_turns_can_be_stopped_at_a_call(name):
 def test_serving_keeps_special_tokens_where_they_are_markers(name):
     request = SimpleNamespace(tools=TOOLS, tool_choice="auto", skip_special_tokens=True, stop=[])
     assert get_tool_parser(name)().adjust_request(request) is request
-    assert request.skip_special_tokens == (name == "pythonic")
+    assert request.skip_special_tokens is False
     assert request.stop == []
     assert not hasattr(request, "include_stop_str_in_output")
 

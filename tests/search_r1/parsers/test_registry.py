@@ -69,6 +69,21 @@ def plugin(tmp_path):
     return write
 
 
+def test_the_parser_of_the_page_takes_whatever_a_model_writes(plugin):
+    page = Path(__file__).parents[3] / "docs" / "tool-calling.md"
+    section = page.read_text(encoding="utf-8").partition("## Write your own parser")[2]
+    block = section.partition("```python\n")[2].partition("```")[0]
+    assert load_tool_parser_plugin(plugin(block)) == ["at_sign"]
+    parser = get_tool_parser("at_sign")()
+    good = parser.extract_tool_calls('Look.\n@search {"query": "Dracula"}')
+    assert (good.status, good.tool_calls[0].arguments) == (ParseStatus.CALL, {"query": "Dracula"})
+    for written in ("", " ", "search", "search {", "search 3", "search " + "[" * 3000, " {}",
+                    'search {"n": NaN}', 'search {"q": "\\ud83d"}', "search " + "9" * 5000):  # fmt: skip
+        found = parser.extract_tool_calls(f"\n@{written}")
+        assert (found.status, found.tool_calls) == (ParseStatus.MALFORMED, []), written[:20]
+        assert found.error
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_is_found_by_name_and_takes_a_tokenizer_and_tools(name):
     assert name in tool_parser_names()

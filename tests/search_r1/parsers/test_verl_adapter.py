@@ -90,6 +90,13 @@ def test_streamed_pieces_add_up_to_the_call(samples, parsers):
     ]
 
 
+def test_results_cannot_bring_markers_and_errors_say_how_to_answer(parsers):
+    hermes = parsers["hermes"]
+    assert {"<tool_call>", "</tool_call>", "</tool_response>"} <= set(hermes.markers)
+    assert "<tool_call>" not in hermes.format_results(["a <tool_call> b"])
+    assert hermes.explain("x").endswith("To answer, write <answer>answer</answer>.")
+
+
 def test_what_cannot_be_used_is_refused(samples, tokenizer):
     with pytest.raises(ValueError, match=r"verl has no tool parser 'qwen'; it has .*hermes"):
         get_tool_parser("verl:qwen")

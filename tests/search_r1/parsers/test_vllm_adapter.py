@@ -152,7 +152,17 @@ def test_results_cannot_close_their_tag(parsers):
         "\n<tool_response>\na < /tool_response> b\n</tool_response>"
         "\n<tool_response>\nc\n</tool_response>\n"
     )
-    assert "a city is missing" in parsers["hermes"].format_error("a city is missing")
+    error = parsers["hermes"].format_error("a city is missing")
+    assert "a city is missing" in error
+    assert error.endswith("To answer, write <answer>answer</answer>.\n")
+
+
+def test_results_cannot_bring_the_markers_that_the_engines_parser_tells(parsers):
+    for name in ("hermes", "mistral", "deepseek_v3"):
+        assert parsers[name].markers, name
+        for marker in parsers[name].markers:
+            written, plain = (parsers[name].format_results([text]) for text in (marker, ""))
+            assert written.count(marker) == plain.count(marker), (name, marker)
 
 
 def test_the_example_of_vllms_documentation_loads_and_runs_unchanged(tokenizer, caplog):
@@ -164,6 +174,30 @@ def test_the_example_of_vllms_documentation_loads_and_runs_unchanged(tokenizer, 
     assert parser.extract_tool_calls_streaming("", "s", "s", [], [1], [1]) is None
     warnings = [r for r in caplog.records if "ExampleToolParser raised" in r.getMessage()]
     assert len(warnings) == 1, "said once, not once a turn"
+
+
+def test_a_plugin_that_gives_back_what_it_should_not_has_read_no_call(tokenizer):
+    from types import SimpleNamespace
+
+    from vllm.tool_parsers import ToolParser
+
+    from search_r1.parsers.vllm_adapter import adapt_class
+
+    class Careless(ToolParser):
+        given = None
+
+        def extract_tool_calls(self, model_output, request):
+            return self.given
+
+        def extract_tool_calls_streaming(self, *pieces):
+            return self.given
+
+    parser = adapt_class(Careless)(tokenizer)
+    for given in (None, "x", SimpleNamespace(tools_called=True, tool_calls=[None], content=None)):
+        Careless.given = given
+        found = parser.extract_tool_calls("some text")
+        assert (found.status, found.content) == (ParseStatus.NO_CALL, "some text")
+        assert parser.extract_tool_calls_streaming("", "s", "s", [], [1], [1]) is None
 
 
 def test_old_import_paths_end_with_their_context():

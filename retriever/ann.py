@@ -1,0 +1,158 @@
+"""Approximate kinds, by FAISS: ivf, ivfpq and hnsw.
+
+FAISS proposes candidates; their scores are computed again from the stored rows, so that equal
+passages have equal scores and an answer does not depend on the other queries of a batch.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.errors import BadIndexError
+from retriever.flat import FlatIndex
+from retriever.gpu import gpu_candidates, pick_gpus, shard_index
+from retriever.options import OpenOptions
+from retriever.ranking import Rows, rank_candidates, score_exactly
+from retriever.vectors import FAISS_FILE, StoredVectors, measure_rows, open_stored, read_faiss
+
+_SPARE_CANDIDATES = 8
+_ROUNDING = 1e-5  # relative; well above the error of a float32 inner product
+
+
+Candidates = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
+
+
+class FaissRows:
+    """Rows as a FAISS index keeps them, decoded."""
+
+    def __init__(self, index: Any) -> None:
+        """Take an index that can reconstruct rows by position."""
+        self._index = index
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return some rows, (n, dimension)."""
+        decoded: NDArray[np.float32] = self._index.reconstruct_batch(rows)
+        return decoded
+
+
+class CandidateIndex:
+    """Candidates from FAISS, ordered by their exact scores."""
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        rows: Rows,
+        id_rank: NDArray[Any],
+        dimension: int,
+        refine_factor: int | None = None,
+    ) -> None:
+        """Take what proposes, and what decides.
+
+        Args:
+            candidates: Gives the positions (m, k) nearest to (m, dimension) queries; -1 pads.
+            rows: The rows that scores are computed from.
+            id_rank: (n,) rank of each passage's id, which orders equal scores.
+            dimension: Length of a row.
+            refine_factor: Candidates per wanted row, where rows are finer than what proposes; None
+                where they are the same, so that a few spare ones do unless there are ties.
+        """
+        self.size, self.dimension = len(id_rank), dimension
+        self._candidates, self._rows, self._id_rank = candidates, rows, id_rank
+        self._refine_factor = refine_factor
+
+    def search(
+        self, vectors: NDArray[np.float32], top_k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the best candidates of every query; see ``VectorIndex``."""
+        wanted = min(top_k, self.size)
+        scores = np.full((len(vectors), wanted), -np.inf, dtype=np.float32)
+        positions = np.full((len(vectors), wanted), -1, dtype=np.int64)
+        left = np.arange(len(vectors))
+        fetched = wanted * (self._refine_factor or 1) + _SPARE_CANDIDATES
+        while len(left):
+            fetched = min(fetched, self.size)
+            found = self._rank(vectors[left], fetched)
+            scores[left], positions[left] = found[0][:, :wanted], found[1][:, :wanted]
+            if self._refine_factor or fetched == self.size:
+                break
+            # A tie with the last wanted place may go on outside of what was fetched.
+            last, wanted_last = found[0][:, -1], found[0][:, wanted - 1]
+            is_open = last >= wanted_last - _ROUNDING * np.maximum(1, np.abs(wanted_last))
+            left = left[is_open & (last > -np.inf)]
+            fetched *= 4
+        return scores, positions
+
+    def _rank(
+        self, vectors: NDArray[np.float32], fetched: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        proposed = self._candidates(vectors, fetched)
+        queries, places = np.nonzero(proposed >= 0)
+        positions = proposed[queries, places]
+        exact = score_exactly(vectors, self._rows, positions, queries)
+        shape = (len(vectors), fetched)
+        return rank_candidates(exact, positions, queries, self._id_rank, shape)
+
+
+def open_index(
+    kind: str,
+    folder: Path,
+    settings: dict[str, Any],
+    id_rank: NDArray[Any],
+    options: OpenOptions,
+) -> CandidateIndex:
+    """Open what ``retriever.ann_build`` wrote, or a FAISS file of these kinds that was adopted.
+
+    Raises:
+        BadIndexError: If the file is of another kind than the settings say.
+        DeviceError: If GPUs are wanted that cannot be used.
+    """
+    index = read_faiss(folder / FAISS_FILE)
+    expected = faiss.IndexHNSW if kind == "hnsw" else faiss.IndexIVF
+    if not isinstance(index, expected):
+        raise BadIndexError(
+            f"{folder / FAISS_FILE} is a {type(index).__name__}, its manifest says {kind}; "
+            "build the index again."
+        )
+    if kind == "hnsw":
+        ef_search = options.ef_search or settings["ef_search"]
+        candidates = _hnsw_candidates(index, ef_search)
+        return CandidateIndex(candidates, FaissRows(index), id_rank, index.d)
+    index.nprobe = min(options.nprobe or settings["nprobe"], index.nlist)
+    gpus = pick_gpus(options.device)
+    candidates = gpu_candidates(shard_index(index, gpus)) if gpus else _ivf_candidates(index)
+    refine = settings.get("refine", "none")
+    if refine == "none":
+        if index.direct_map.no():
+            index.make_direct_map()  # an adopted file may lack it
+        return CandidateIndex(candidates, FaissRows(index), id_rank, index.d)
+    rows = open_stored(folder, refine, len(id_rank), index.d)
+    refine_factor = options.refine_factor or settings["refine_factor"]
+    return CandidateIndex(candidates, rows, id_rank, index.d, refine_factor)
+
+
+def _hnsw_candidates(index: Any, ef_search: int) -> Candidates:
+    def propose(vectors: NDArray[np.float32], wanted: int) -> NDArray[np.int64]:
+        params = faiss.SearchParametersHNSW(efSearch=max(ef_search, wanted))
+        found: NDArray[np.int64] = index.search(vectors, wanted, params=params)[1]
+        return found
+
+    return propose
+
+
+def _ivf_candidates(index: Any) -> Candidates:
+    if index.metric_type != faiss.METRIC_INNER_PRODUCT:
+        return lambda vectors, wanted: index.search(vectors, wanted)[1]
+    # FAISS picks cells by matrix products, whose last bits depend on the batch; we pick exactly.
+    middles = StoredVectors(index.quantizer.reconstruct_n(0, index.nlist), "fp32")
+    cells = FlatIndex(middles, measure_rows(middles), np.arange(index.nlist))
+
+    def propose(vectors: NDArray[np.float32], wanted: int) -> NDArray[np.int64]:
+        scores, nearest = cells.search(vectors, index.nprobe)
+        found: NDArray[np.int64] = index.search_preassigned(vectors, wanted, nearest, scores)[1]
+        return found
+
+    return propose

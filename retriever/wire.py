@@ -1,0 +1,159 @@
+"""The bytes of /retrieve, as they come in and go out. Every request passes here, so it is lean."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from retriever.limits import Limits
+from retriever.types import Hit, Passage
+
+DEFAULT_TOP_K = 3
+TIMEOUT_HEADER = "X-Request-Timeout-S"
+
+_BEFORE_DOCUMENT, _BEFORE_SCORE = b'{"document":', b',"score":'
+
+
+class RefusedError(Exception):
+    """A request that gets an error instead of passages."""
+
+    def __init__(self, status: int, kind: str, message: str, retry_after_s: int = 0) -> None:
+        """Say why.
+
+        Args:
+            status: HTTP status.
+            kind: One word for the metrics.
+            message: What was wrong and what to do, for people.
+            retry_after_s: Seconds after which it may go better; 0 says nothing.
+        """
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A request that is within the limits."""
+
+    queries: list[str]
+    top_k: int
+    is_scored: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The hits of one query, ready to be sent."""
+
+    top_k: int
+    """How many hits the index was asked for."""
+    rows: tuple[bytes, ...]
+    """Each hit as JSON with its score, best first."""
+
+    def covers(self, top_k: int) -> bool:
+        """Tell whether the best ``top_k`` hits are among these."""
+        return top_k <= self.top_k or len(self.rows) < self.top_k
+
+
+def read_request(body: bytes, limits: Limits) -> Wanted:
+    """Understand the body of a request.
+
+    Raises:
+        RefusedError: With 400 if it is not JSON, with 422 if it is not what is expected.
+    """
+    try:
+        row = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        message = f"the body is not JSON in UTF-8 ({error}); see /docs for the shape."
+        raise RefusedError(400, "not_json", message) from error
+    if type(row) is not dict:
+        raise _wrong("body", row, "expected an object")
+    queries = _read_queries(row, limits)
+    top_k, is_scored = _read_top_k(row, limits.max_top_k), row.get("return_scores", False)
+    if type(is_scored) is not bool:
+        raise _wrong("return_scores", is_scored, "expected true or false")
+    if len(queries) * top_k > limits.max_hits:
+        raise RefusedError(
+            422,
+            "invalid",
+            f"{len(queries)} queries with topk {top_k} want {len(queries) * top_k} hits; ask for "
+            f"at most {limits.max_hits} in one request.",
+        )
+    return Wanted(queries, top_k, is_scored)
+
+
+def _read_top_k(row: dict[str, Any], most: int) -> int:
+    top_k = row.get("topk")
+    if top_k is None:
+        return min(DEFAULT_TOP_K, most)
+    if type(top_k) is float and top_k.is_integer():
+        top_k = int(top_k)  # to JSON, 3.0 is an integer
+    if type(top_k) is not int or not 1 <= top_k <= most:
+        raise _wrong("topk", row["topk"], f"expected an integer from 1 to {most}, or null")
+    return top_k
+
+
+def _read_queries(row: dict[str, Any], limits: Limits) -> list[str]:
+    queries = row.get("queries")
+    if type(queries) is not list:
+        if "queries" not in row:
+            raise RefusedError(
+                422, "invalid", "queries is missing; expected a list of strings. See /docs."
+            )
+        raise _wrong("queries", queries, "expected a list of strings")
+    if len(queries) > limits.max_queries:
+        message = f"{len(queries)} queries; send at most {limits.max_queries} in one request."
+        raise RefusedError(422, "invalid", message)
+    for place, query in enumerate(queries):
+        if type(query) is not str:
+            raise _wrong(f"queries[{place}]", query, "expected a string")
+        if len(query) > limits.max_query_chars:
+            raise RefusedError(
+                422,
+                "invalid",
+                f"queries[{place}] has {len(query)} characters; "
+                f"shorten it to at most {limits.max_query_chars}.",
+            )
+    return queries
+
+
+def _wrong(place: str, value: object, expected: str) -> RefusedError:
+    shown = orjson.dumps(value).decode()
+    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    message = f"{place} is {shown}; {expected}. See /docs for the shape."
+    return RefusedError(422, "invalid", message)
+
+
+def passage_row(passage: Passage) -> dict[str, str]:
+    """Return the JSON form of a passage."""
+    return {
+        "id": passage.id,
+        "title": passage.title,
+        "text": passage.text,
+        "contents": passage.contents,
+    }
+
+
+def write_rows(hits: Sequence[Hit]) -> tuple[bytes, ...]:
+    """Write every hit of a query as JSON, with its score."""
+    return tuple(
+        b'{"document":%b,"score":%b}'
+        % (orjson.dumps(passage_row(hit.passage)), orjson.dumps(hit.score))
+        for hit in hits
+    )
+
+
+def write_answer(found: Sequence[Found], top_k: int, is_scored: bool) -> bytes:
+    """Write the body of the answer from what was found for each query."""
+    if not found:
+        return b'{"result":[]}'
+    results = []
+    for hits in found:
+        rows = hits.rows[:top_k]
+        results.append(b",".join(rows if is_scored else map(_without_score, rows)))
+    return b'{"result":[[%b]]}' % b"],[".join(results)
+
+
+def _without_score(row: bytes) -> bytes:
+    return row[len(_BEFORE_DOCUMENT) : row.rindex(_BEFORE_SCORE)]
