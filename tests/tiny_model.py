@@ -5,7 +5,12 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 CALLS = ["<search>Dracula novel</search>", "<search>Seine river</search>"]
-TAGS = [*CALLS, "<answer>Bram Stoker</answer>", "<search>", "</search>"]
+HERMES = '<tool_call>\n{"name": "search", "arguments": {"query": "Dracula novel"}}\n</tool_call>'
+TAGS = [*CALLS, HERMES, "<answer>Bram Stoker</answer>", "<search>", "</search>"]
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
 WORDS = [" Dracula", " novel", " author", " Dublin", " Stoker", " Seine", " Paris", " river"]
 # Along a direction every hidden state shares, so that these tokens are likely everywhere.
 _WORD_BOOST, _TAG_BOOST = 1.2, 1.8
@@ -46,6 +51,8 @@ def _tokenizer():
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in TAGS + WORDS])
-    return PreTrainedTokenizerFast(
+    fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|end|>"
     )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast

@@ -16,6 +16,7 @@ from search_r1.format_check import check_format
 from search_r1.prompts import build_prompt
 from search_r1.search_client import SearchClient
 from search_r1.styles import Message
+from search_r1.tools.base import ToolFailedError
 from search_r1.verl_plugin.settings import SearchSettings, read_settings
 
 
@@ -83,7 +84,10 @@ def check_prompts(config: DictConfig) -> None:
         ValueError: If they do not fit together; the message says what to change.
     """
     path = config.actor_rollout_ref.model.path
-    made = Shared(config, AutoTokenizer.from_pretrained(path))
+    try:
+        made = Shared(config, AutoTokenizer.from_pretrained(path))
+    except ToolFailedError as error:
+        raise ValueError(f"a tool of search_r1.tools cannot be used: {error}") from error
     try:
         for key in ("train_files", "val_files"):
             files = config.data[key]

@@ -51,7 +51,7 @@ def test_pythonic_arguments_are_python_literals(text, arguments):
         ("<|python_start|>[now()]<|python_end|>", ""),
         ("<|python_start|>[now()]", ""),
         ("<|python_start|>\n[ now()]\n<|python_end|>\n", ""),
-        ("I look.<|python_start|>[now()]<|python_end|> So.", "I look. So."),
+        ("I look.<|python_start|>[now()]<|python_end|> So.", "I look.So."),
         ("[now()]<|python_end|>", ""),
     ],
 )

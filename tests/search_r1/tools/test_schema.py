@@ -166,14 +166,12 @@ def test_deep_nesting_is_a_mistake_and_no_crash():
     assert find_mistakes(make_validator("t", schema), {"x": deep})
 
 
-@pytest.mark.parametrize("number", [10**400, -(10**400), float("inf"), float("nan")])
-@pytest.mark.parametrize("rule", [{"multipleOf": 0.5}, {"multipleOf": 3}, {"minimum": 0.5}])
-def test_a_number_too_large_to_check_is_a_mistake_and_no_crash(number, rule):
-    schema = parameters(x={"type": "number", **rule})
-    mistakes = find_mistakes(make_validator("t", schema), {"x": number})
-    assert mistakes == [] or "number" in mistakes[0] or "argument" in mistakes[0]
-    huge = find_mistakes(make_validator("t", parameters(x={"multipleOf": 0.5})), {"x": 10**400})
-    assert huge == ["a number is too large"]
+def test_a_number_too_large_to_check_is_a_mistake_and_no_crash():
+    validator = make_validator("t", parameters(x={"multipleOf": 0.5}))
+    for number in (10**400, -(10**400), float("inf"), float("nan")):
+        assert find_mistakes(validator, {"x": number}) == ["a number is too large"]
+    bounded = make_validator("t", parameters(x={"minimum": 0.5}))
+    assert find_mistakes(bounded, {"x": 10**400}) == []
 
 
 def test_a_number_too_long_to_be_quoted_is_a_mistake_and_no_crash():

@@ -101,12 +101,7 @@ def test_ppo_with_critic_and_reference_trains_the_weights_vllm_samples_from(worl
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(world[0] / "model")
-    trajectories = [
-        record
-        for folder in ("trajectories", "eval")
-        for path in sorted((run_dir / folder).glob("step_*.jsonl"))
-        for record in read_lines(path)
-    ]
+    trajectories = all_records(run_dir)
     assert len(trajectories) == 2 * 8 + 3 * 4
     for record in trajectories:
         assert not list(find_problems(record, tokenizer.decode))
@@ -117,6 +112,15 @@ def test_ppo_with_critic_and_reference_trains_the_weights_vllm_samples_from(worl
     assert {"em_before", "em_after", "searches_per_trajectory", "wall_s", "peak_rss_gb"} <= set(
         summary
     )
+
+
+def all_records(run_dir):
+    return [
+        record
+        for folder in ("trajectories", "eval")
+        for path in sorted((run_dir / folder).glob("step_*.jsonl"))
+        for record in read_lines(path)
+    ]
 
 
 def changed_logprobs(run_dir):
@@ -130,8 +134,13 @@ def changed_logprobs(run_dir):
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(world):
-    """GRPO as in the quickstart, but scored by verl's reward worker."""
+    """GRPO with tool calls in chat messages, scored by verl's reward worker."""
     overrides = [
+        "search_r1.prompt_style=chat",
+        "search_r1.result_style=chat",
+        "search_r1.parser=hermes",
+        "search_r1.parser_options={is_single_call: true}",
+        "search_r1.is_format_checked=false",  # the rows' prompt shows search tags
         "trainer.total_training_steps=3",
         "reward.custom_reward_function.path=pkg://search_r1.verl_plugin.reward",
         "reward.num_workers=1",
@@ -154,3 +163,8 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(world):
     assert sorted(steps_of(run_dir)) == [0, 1, 2, 3]
     parts = json.loads((run_dir / "launch.json").read_text())["parts"]
     assert parts[1]["resumed_step"] >= 1
+    called = [turn for record in all_records(run_dir) for turn in record["turns"] if turn["calls"]]
+    assert called
+    assert {call["status"] for turn in called for call in turn["calls"]} == {"ok"}
+    answered = [turn["observation_text"] for turn in called if turn["num_observation_ids"]]
+    assert all(text.startswith("<|end|>\ntool: Doc 1(Title: ") for text in answered)

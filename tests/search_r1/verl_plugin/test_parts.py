@@ -1,0 +1,71 @@
+"""What a training process checks and builds from its config before the first rollout."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from data_prep.questions import Question
+from data_prep.rows import make_rows, write_rows
+from search_r1.verl_plugin.parts import Shared, check_prompts
+
+
+@pytest.fixture
+def config_of(tmp_path, bpe_tokenizer):
+    """Make a training config over question files of one row."""
+    bpe_tokenizer.chat_template = None
+    bpe_tokenizer.save_pretrained(tmp_path / "model")
+    rows = make_rows([("tiny", Question("1", "who wrote Dracula", ("Bram",)))], "train", "two_shot")
+    write_rows(rows, tmp_path / "questions.parquet")
+
+    def make(max_prompt_length=2000, **section):
+        return OmegaConf.create(
+            {
+                "search_r1": section,
+                "actor_rollout_ref": {"model": {"path": str(tmp_path / "model")}},
+                "data": {
+                    "train_files": str(tmp_path / "questions.parquet"),
+                    "val_files": [str(tmp_path / "questions.parquet")],
+                    "max_prompt_length": max_prompt_length,
+                },
+            }
+        )
+
+    return make
+
+
+def test_a_config_that_fits_passes(config_of):
+    check_prompts(config_of())
+    check_prompts(config_of(prompt="search_r1"))
+
+
+def test_a_prompt_in_another_format_than_the_parsers_is_refused(config_of):
+    with pytest.raises(ValueError, match="nothing in the prompt is a call that the parser Hermes"):
+        check_prompts(config_of(parser="hermes"))
+    check_prompts(config_of(parser="hermes", is_format_checked=False))
+
+
+def test_a_prompt_that_is_too_long_is_refused(config_of):
+    with pytest.raises(ValueError, match=r"more than data.max_prompt_length=20; raise it"):
+        check_prompts(config_of(max_prompt_length=20))
+
+
+def test_a_question_file_without_a_row_is_refused(config_of, tmp_path):
+    write_rows([], tmp_path / "questions.parquet")
+    with pytest.raises(ValueError, match=r"questions.parquet has no question; make it again"):
+        check_prompts(config_of())
+
+
+def test_the_configs_prompt_takes_the_place_of_the_rows(config_of, bpe_tokenizer):
+    row = {
+        "raw_prompt": [{"role": "user", "content": "as it was"}],
+        "extra_info": {"question": "who wrote Dracula"},
+    }
+    assert Shared(config_of(), bpe_tokenizer).messages_of(row) == row["raw_prompt"]
+    made = Shared(config_of(prompt="search_r1"), bpe_tokenizer)
+    assert made.messages_of(row)[0]["content"].endswith("Question: who wrote Dracula?\n")
+    with pytest.raises(ValueError, match=r"a row has no extra_info.question"):
+        made.messages_of(row | {"extra_info": {}})
+
+
+def test_an_unknown_key_of_the_section_is_refused(config_of, bpe_tokenizer):
+    with pytest.raises(ValueError, match="unknown key in the search_r1 section"):
+        Shared(config_of(parsers="hermes"), bpe_tokenizer)
