@@ -21,6 +21,7 @@ from retriever.vectors import FAISS_FILE, StoredVectors, measure_rows, open_stor
 
 _SPARE_CANDIDATES = 8
 _ROUNDING = 1e-5  # relative; well above the error of a float32 inner product
+_REFINED_HITS = 10  # the refine factor counts candidates of this many hits
 
 
 Candidates = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
@@ -48,7 +49,8 @@ class CandidateIndex:
         rows: Rows,
         id_rank: NDArray[Any],
         dimension: int,
-        refine_factor: int | None = None,
+        least_fetched: int = 0,
+        slack: float | None = _ROUNDING,
     ) -> None:
         """Take what proposes, and what decides.
 
@@ -57,12 +59,16 @@ class CandidateIndex:
             rows: The rows that scores are computed from.
             id_rank: (n,) rank of each passage's id, which orders equal scores.
             dimension: Length of a row.
-            refine_factor: Candidates per wanted row, where rows are finer than what proposes; None
-                where they are the same, so that a few spare ones do unless there are ties.
+            least_fetched: Candidates looked at even if fewer rows are wanted.
+            slack: How far apart, relative to the score, the order of the candidates and that of
+                exact scores can put two rows. More are fetched as long as the last wanted row is
+                so near to the last fetched that another could be level with it. With None there
+                are never more: the best rows are then the same for every ``top_k`` up to
+                ``least_fetched``, however coarse the candidates' order is.
         """
         self.size, self.dimension = len(id_rank), dimension
         self._candidates, self._rows, self._id_rank = candidates, rows, id_rank
-        self._refine_factor = refine_factor
+        self._least_fetched, self._slack = least_fetched, slack
 
     def search(
         self, vectors: NDArray[np.float32], top_k: int
@@ -72,16 +78,17 @@ class CandidateIndex:
         scores = np.full((len(vectors), wanted), -np.inf, dtype=np.float32)
         positions = np.full((len(vectors), wanted), -1, dtype=np.int64)
         left = np.arange(len(vectors))
-        fetched = wanted * (self._refine_factor or 1) + _SPARE_CANDIDATES
+        spare = 0 if self._slack is None else _SPARE_CANDIDATES
+        fetched = max(wanted + spare, self._least_fetched)
         while len(left):
             fetched = min(fetched, self.size)
             found = self._rank(vectors[left], fetched)
             scores[left], positions[left] = found[0][:, :wanted], found[1][:, :wanted]
-            if self._refine_factor or fetched == self.size:
+            if self._slack is None or fetched == self.size:
                 break
             # A tie with the last wanted place may go on outside of what was fetched.
             last, wanted_last = found[0][:, -1], found[0][:, wanted - 1]
-            is_open = last >= wanted_last - _ROUNDING * np.maximum(1, np.abs(wanted_last))
+            is_open = last >= wanted_last - self._slack * np.maximum(1, np.abs(wanted_last))
             left = left[is_open & (last > -np.inf)]
             fetched *= 4
         return scores, positions
@@ -130,8 +137,9 @@ def open_index(
             index.make_direct_map()  # an adopted file may lack it
         return CandidateIndex(candidates, FaissRows(index), id_rank, index.d)
     rows = open_stored(folder, refine, len(id_rank), index.d)
-    refine_factor = options.refine_factor or settings["refine_factor"]
-    return CandidateIndex(candidates, rows, id_rank, index.d, refine_factor)
+    # As many for every top_k: so the best 3 are the first of the best 50.
+    least = (options.refine_factor or settings["refine_factor"]) * _REFINED_HITS
+    return CandidateIndex(candidates, rows, id_rank, index.d, least, slack=None)
 
 
 def _hnsw_candidates(index: Any, ef_search: int) -> Candidates:

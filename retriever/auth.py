@@ -13,13 +13,13 @@ OPEN_PATHS = ("/health",)
 class TokenGate:
     """Lets requests with the token through, and answers 401 to others before reading them."""
 
-    def __init__(self, app: ASGIApp, token: str, on_refusal: Callable[[], object]) -> None:
+    def __init__(self, app: ASGIApp, token: str, on_refusal: Callable[[Scope], object]) -> None:
         """Guard an application.
 
         Args:
             app: What is guarded.
             token: What comes behind ``Authorization: Bearer``.
-            on_refusal: Called for every request that is refused.
+            on_refusal: Called with every request that is refused.
         """
         self._app = app
         self._expected = f"bearer {token}".encode()
@@ -30,7 +30,7 @@ class TokenGate:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._has_token(scope):
             await self._app(scope, receive, send)
             return
-        self._on_refusal()
+        self._on_refusal(scope)
         message = "no valid token; send the header Authorization: Bearer TOKEN."
         refusal = reply_error(401, message, {"WWW-Authenticate": "Bearer"})
         await refusal(scope, receive, send)

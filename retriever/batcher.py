@@ -7,6 +7,7 @@ waits for nobody.
 """
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from retriever.metrics import Metrics
 from retriever.pace import Pace
 from retriever.types import Retriever
 from retriever.wire import Found, write_rows
+
+logger = logging.getLogger(__name__)
 
 _PAUSE_S = 0.001  # nobody came for so long: nobody is about to
 _MOST_FAILURES = 32  # searches that may fail while the query that is to blame is looked for
@@ -49,7 +52,7 @@ class _Search:
     query: str
     top_k: int
     asked_at: float
-    places: list[tuple["Pending", int]] = field(default_factory=list)
+    places: dict["Pending", list[int]] = field(default_factory=dict)
 
 
 class Pending:
@@ -59,7 +62,7 @@ class Pending:
         """Take what is known already; None stands for a query that must be searched."""
         self._found = found
         self.missing = found.count(None)
-        self.searches: list[_Search] = []
+        self.searches: dict[_Search, None] = {}  # an ordered set
         self.answer: asyncio.Future[list[Found]] = asyncio.get_running_loop().create_future()
 
     def fill(self, place: int, found: Found) -> None:
@@ -95,6 +98,7 @@ class Batcher:
         self._working: asyncio.Task[None] | None = None
         self._crowd = 1  # queries that a search answered, and those that waited meanwhile
         self._searched_at = 0.0
+        self._search_began_at: float | None = None
         self.waiting = 0
         """Queries accepted and not yet answered."""
 
@@ -116,12 +120,12 @@ class Batcher:
             QueueFullError: If it cannot be answered in time, or too much waits already.
         """
         pending = Pending(found)
-        wait_s = self._pace.estimate_s(len(self._queue))
+        now = time.perf_counter()
+        wait_s = self._pace.estimate_s(len(self._queue)) + self._time_left_s(now)
         is_full = self.waiting and self.waiting + pending.missing > self._limits.max_waiting
         if is_full or (self._queue and wait_s > timeout_s):
             raise QueueFullError(self.waiting, wait_s)
         self.waiting += pending.missing
-        now = time.perf_counter()
         for place, known in enumerate(found):
             if known is None:
                 self._ask(queries[place], top_k, pending, place, now)
@@ -138,7 +142,7 @@ class Batcher:
         self.waiting -= pending.missing
         pending.missing = 0
         for search in pending.searches:
-            search.places = [place for place in search.places if place[0] is not pending]
+            search.places.pop(pending, None)
             if not search.places and search in self._queue:
                 self._queue.pop(search)
                 self._finish(search)
@@ -157,8 +161,14 @@ class Batcher:
             self._queue[search] = None
         else:
             self._metrics.observe_join()
-        search.places.append((pending, place))
-        pending.searches.append(search)
+        search.places.setdefault(pending, []).append(place)
+        pending.searches[search] = None
+
+    def _time_left_s(self, now: float) -> float:
+        """Estimate in how many seconds the search under way, if there is one, is over."""
+        if self._search_began_at is None:
+            return 0.0
+        return max(0.0, self._search_began_at + self._pace.search_s - now)
 
     def _expire(self, pending: Pending) -> None:
         if not pending.answer.done():
@@ -189,11 +199,15 @@ class Batcher:
 
     def _take_batch(self) -> list[_Search]:
         """Take the first searches in line that want as many hits as the very first one."""
+        if not self._queue:  # all gave up while it waited for a crowd
+            return []
         batch: list[_Search] = []
+        top_k = next(iter(self._queue)).top_k
+        most = max(1, min(self._pace.batch_size, self._limits.max_hits // top_k))
         for search in self._queue:
-            if not batch or search.top_k == batch[0].top_k:
+            if search.top_k == top_k:
                 batch.append(search)
-                if len(batch) >= self._pace.batch_size:
+                if len(batch) >= most:
                     break
         now = time.perf_counter()
         for search in batch:
@@ -224,7 +238,9 @@ class Batcher:
         queries, top_k = [search.query for search in batch], batch[0].top_k
         loop = asyncio.get_running_loop()
         searched = loop.run_in_executor(self._thread, self._find, queries, top_k)
+        self._search_began_at = time.perf_counter()
         await asyncio.wait([searched])
+        self._search_began_at = None
         failure = searched.exception()
         if failure is not None:
             return failure
@@ -234,11 +250,12 @@ class Batcher:
         for search, hits in zip(batch, found, strict=True):
             self._cache.put(search.query, hits)
             self._finish(search)
-            places, search.places = search.places, []  # no cycle is left for the collector
-            self._crowd += len(places)
-            self.waiting -= len(places)
-            for pending, place in places:
-                pending.fill(place, hits)
+            asked, search.places = search.places, {}  # no cycle is left for the collector
+            for pending, places in asked.items():
+                self._crowd += len(places)
+                self.waiting -= len(places)
+                for place in places:
+                    pending.fill(place, hits)
         return None
 
     def _find(self, queries: list[str], top_k: int) -> tuple[list[Found], float, float]:
@@ -253,9 +270,15 @@ class Batcher:
         return found, searched - started, time.perf_counter() - searched
 
     def _fail(self, batch: list[_Search], failure: BaseException) -> None:
+        """Tell all who asked, and the log: once, however many they are."""
+        extra = {"fields": {"queries": len(batch), "top_k": batch[0].top_k}}
+        if isinstance(failure, SearchUnavailableError):
+            logger.warning("search is unavailable: %s", failure, extra=extra)
+        else:
+            logger.error("a search failed", exc_info=failure, extra=extra)
         for search in batch:
             self._finish(search)
-            for pending, _place in search.places:
+            for pending in search.places:
                 if not pending.answer.done():
                     error = SearchFailedError(type(failure).__name__)
                     error.__cause__ = failure

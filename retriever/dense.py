@@ -20,7 +20,7 @@ from retriever.errors import BadIndexError, BuildError
 from retriever.flat import FlatIndex
 from retriever.gpu import gpu_candidates, pick_gpus, shard_rows
 from retriever.manifest import Manifest
-from retriever.options import BuildOptions, OpenOptions
+from retriever.options import BuildOptions, OpenOptions, check_choices
 from retriever.store import PassageStore
 from retriever.types import Hit, check_top_k
 from retriever.vectors import (
@@ -42,13 +42,9 @@ _BUILD_CHOICES = {
     "ivfpq": ("nlist", "pq_bytes", "refine"),
     "hnsw": ("hnsw_m", "ef_construction"),
 }
-_OPEN_CHOICES = {
-    "flat": ("device",),
-    "ivf": ("device", "nprobe"),
-    "ivfpq": ("device", "nprobe", "refine_factor"),
-    "hnsw": ("ef_search",),
-}
-_GPU_CANDIDATES = 4  # per wanted row, where a GPU keeps rows a little coarser
+# Where a GPU keeps rows as float16, and rounds queries to it too.
+_GPU_CANDIDATES = 64
+_GPU_SLACK = 2.0**-9
 
 
 class QueryEncoder(Protocol):
@@ -71,7 +67,7 @@ def write_index(
     Raises:
         BuildError: If an option is missing, or is for another kind.
     """
-    _check_choices(kind, options, BuildOptions(), _BUILD_CHOICES, BuildError)
+    check_choices(kind, options, _BUILD_CHOICES, BuildError)
     if options.encoder is None:
         raise BuildError(f"a {kind} index needs an encoder; give its folder with --encoder.")
     finished = folder / _FINISHED
@@ -117,13 +113,11 @@ def open_index(
     """Open an index that ``write_index`` wrote, with the encoder that it was built with.
 
     Raises:
-        BadIndexError: If the files are not what the manifest says, or an option is for another
-            kind.
+        BadIndexError: If the files are not what the manifest says.
         DeviceError: If GPUs are wanted that cannot be used.
         EncoderError: If the encoder is missing or is another one.
     """
     settings, kind = manifest.settings, manifest.kind
-    check_open_options(kind, options)
     _limit_threads(options.threads)
     index = open_vectors(folder, kind, settings["vectors"], store.id_rank, options)
     expected = (len(store), settings["encoder"]["dimension"])
@@ -170,8 +164,11 @@ def open_vectors(
         facts = RowFacts(settings["max_norm"], settings["bf16_error"])
         return FlatIndex(rows, facts, id_rank)
     candidates = gpu_candidates(shard_rows(rows, gpus))
-    refine_factor = None if rows.precision == "fp32" else _GPU_CANDIDATES
-    return ann.CandidateIndex(candidates, rows, id_rank, rows.dimension, refine_factor)
+    if rows.precision == "fp32":
+        return ann.CandidateIndex(candidates, rows, id_rank, rows.dimension)
+    return ann.CandidateIndex(
+        candidates, rows, id_rank, rows.dimension, _GPU_CANDIDATES, _GPU_SLACK
+    )
 
 
 def _limit_threads(threads: int | None) -> None:
@@ -179,33 +176,6 @@ def _limit_threads(threads: int | None) -> None:
     faiss.omp_set_num_threads(threads or count_cores())
     if threads:
         threadpool_limits(threads, user_api="blas")
-
-
-def check_open_options(kind: str, options: OpenOptions) -> None:
-    """Refuse options that a kind would not use.
-
-    Raises:
-        BadIndexError: Naming the first of them.
-    """
-    _check_choices(kind, options, OpenOptions(), _OPEN_CHOICES, BadIndexError)
-
-
-def _check_choices(
-    kind: str,
-    options: BuildOptions | OpenOptions,
-    defaults: BuildOptions | OpenOptions,
-    choices: dict[str, tuple[str, ...]],
-    error: type[Exception],
-) -> None:
-    """Refuse an option that this kind would not use."""
-    others = {name for names in choices.values() for name in names} - {*choices[kind]}
-    for name in sorted(others):
-        if getattr(options, name) != getattr(defaults, name):
-            users = [other for other, names in choices.items() if name in names]
-            raise error(
-                f"{name} is {getattr(options, name)!r}, but {kind} has no use for it; it is for "
-                f"{', '.join(users)}."
-            )
 
 
 class DenseRetriever:

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _TIMEOUT_NAME = TIMEOUT_HEADER.lower().encode()
 _LONGEST_RETRY_AFTER_S = 30
+_SLOW_BODY = "slow_body"
 _CLIENT_LEFT = 499  # never sent: nobody is there to read it
 _NUMBER = re.compile(rb"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
@@ -67,15 +68,16 @@ class RetrieveEndpoint:
         started = time.perf_counter()
         queries: Sequence[str] = ()
         try:
-            body = await read_body(scope, receive, self._limits.max_body_bytes)
+            timeout_s = self._read_timeout_s(scope)
+            body = await self._read_body(scope, receive, timeout_s)
             wanted = read_request(body, self._limits)
             queries = wanted.queries
-            found = await self._find(queries, wanted.top_k, scope, receive)
+            ends = started + timeout_s
+            found = await self._find(queries, wanted.top_k, ends, timeout_s, receive)
             content = write_answer(found, wanted.top_k, wanted.is_scored)
         except RefusedError as refused:
             self._metrics.count_error(refused.kind, refused.status)
-            headers = {"Retry-After": str(refused.retry_after_s)} if refused.retry_after_s else None
-            response = reply_error(refused.status, str(refused), headers)
+            response = reply_error(refused.status, str(refused), _headers_of(refused))
         except ClientDisconnect:
             self._metrics.count_error("disconnected", None)
             response = Response(status_code=_CLIENT_LEFT)
@@ -88,10 +90,17 @@ class RetrieveEndpoint:
             logger.info("POST /retrieve", extra={"fields": fields})
         return response
 
+    async def _read_body(self, scope: Scope, receive: Receive, timeout_s: float) -> bytes:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await read_body(scope, receive, self._limits.max_body_bytes)
+        except TimeoutError as error:
+            message = f"the body was not complete within {timeout_s:g} s; send it again."
+            raise RefusedError(504, _SLOW_BODY, message) from error
+
     async def _find(
-        self, queries: Sequence[str], top_k: int, scope: Scope, receive: Receive
+        self, queries: Sequence[str], top_k: int, ends: float, timeout_s: float, receive: Receive
     ) -> Sequence[Found]:
-        timeout_s = self._read_timeout_s(scope)
         if self._retriever.size is not None:
             top_k = max(1, min(top_k, self._retriever.size))
         known = [self.cache.get(query, top_k) for query in queries]
@@ -101,7 +110,8 @@ class RetrieveEndpoint:
         if self._batcher is None:
             raise RefusedError(503, "stopping", "the server is stopping; ask again later.", 1)
         try:
-            return await _search(self._batcher, queries, known, top_k, timeout_s, receive)
+            left_s = max(0.0, ends - time.perf_counter())
+            return await _search(self._batcher, queries, known, top_k, left_s, receive)
         except QueueFullError as error:
             pause_s = min(max(1, math.ceil(error.wait_s / 2)), _LONGEST_RETRY_AFTER_S)
             message = f"{error}; ask again later."
@@ -110,7 +120,7 @@ class RetrieveEndpoint:
             message = f"no answer within {timeout_s:g} s; ask again, or allow more time."
             raise RefusedError(504, "expired", message) from error
         except SearchFailedError as error:
-            raise _describe_failure(error, len(queries), top_k) from error
+            raise _describe_failure(error) from error
 
     def _read_timeout_s(self, scope: Scope) -> float:
         value = read_header(scope, _TIMEOUT_NAME)
@@ -123,13 +133,17 @@ class RetrieveEndpoint:
         return min(float(value), self._limits.timeout_s)
 
 
-def _describe_failure(error: SearchFailedError, queries: int, top_k: int) -> RefusedError:
+def _headers_of(refused: RefusedError) -> dict[str, str] | None:
+    if refused.kind == _SLOW_BODY:
+        return {"Connection": "close"}  # what still comes of the body is no request
+    return {"Retry-After": str(refused.retry_after_s)} if refused.retry_after_s else None
+
+
+def _describe_failure(error: SearchFailedError) -> RefusedError:
     """Say whether asking again may help: not after an error of ours, which is logged."""
     cause = error.__cause__
     if isinstance(cause, SearchUnavailableError):
         return RefusedError(503, "unavailable", str(cause), max(1, math.ceil(cause.retry_after_s)))
-    fields = {"queries": queries, "top_k": top_k}
-    logger.error("a search failed", exc_info=cause, extra={"fields": fields})
     return RefusedError(500, "failed", f"the search failed with {error}; see the server's log.")
 
 

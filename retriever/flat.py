@@ -44,7 +44,10 @@ class _Kernel:
 
     def threshold(self, floor: NDArray[Any]) -> NDArray[Any]:
         """Return the fast score below which no row is exactly as good as one of ``floor``."""
-        return self.lowest(self.lowest(floor))
+        # Errors come in turn: the sums' first, then rounding, which is relative to those sums.
+        least = self.lowest(floor) - self.error
+        rounded: NDArray[Any] = least - np.abs(least) * self.unit
+        return rounded
 
 
 @dataclass(frozen=True, slots=True)

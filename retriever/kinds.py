@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from retriever.errors import BadIndexError
 from retriever.manifest import Manifest, check_files, read_manifest
-from retriever.options import BuildOptions, OpenOptions
+from retriever.options import BuildOptions, OpenOptions, check_choices
 from retriever.sizing import choose_kind
 from retriever.store import PassageStore
 from retriever.types import Retriever
@@ -28,6 +28,15 @@ _MODULES = {
     "hybrid": "retriever.hybrid",
 }
 KINDS = tuple(_MODULES)
+
+_OPEN_CHOICES: dict[str, tuple[str, ...]] = {
+    "bm25": (),
+    "flat": ("encoder", "device"),
+    "ivf": ("encoder", "device", "nprobe"),
+    "ivfpq": ("encoder", "device", "nprobe", "refine_factor"),
+    "hnsw": ("encoder", "ef_search"),
+    "hybrid": ("encoder", "device"),
+}
 
 
 class IndexKind(NamedTuple):
@@ -68,21 +77,29 @@ def open_retriever(folder: Path, options: OpenOptions | None = None) -> Retrieve
     """Open an index folder for searching, after checking that it is whole.
 
     Raises:
-        BadIndexError: If a file is missing, torn or altered.
+        BadIndexError: If a file is missing, torn or altered, or an option is for another kind.
+        DeviceError: If GPUs are wanted that cannot be used.
         EncoderError: If the encoder is missing or is another one.
     """
     options = options or OpenOptions()
-    manifest = read_manifest(folder)
-    check_files(folder, manifest, options.is_verified)
-    store = _open_store(folder, manifest)
+    manifest, store = open_store(folder, options)
     return load_kind(manifest.kind).open_index(folder, manifest, store, options)
 
 
-def _open_store(folder: Path, manifest: Manifest) -> PassageStore:
+def open_store(folder: Path, options: OpenOptions) -> tuple[Manifest, PassageStore]:
+    """Open the passages of an index folder, after checking that all of it is whole.
+
+    Raises:
+        BadIndexError: If a file is missing, torn or altered, or an option is for another kind.
+    """
+    manifest = read_manifest(folder)
+    load_kind(manifest.kind)
+    check_choices(manifest.kind, options, _OPEN_CHOICES, BadIndexError)
+    check_files(folder, manifest, options.is_verified)
     store = PassageStore(folder)
     if len(store) != manifest.passages:
         raise BadIndexError(
             f"{folder} holds {len(store)} passages, its manifest says {manifest.passages}; "
             "build the index again."
         )
-    return store
+    return manifest, store

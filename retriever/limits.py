@@ -14,13 +14,14 @@ class Limits:
     max_top_k: int = 1000
     """Hits per query."""
     max_hits: int = 16_384
-    """Hits in one answer: queries times hits per query."""
+    """Queries times hits per query, in one answer, and in one search of several queries."""
     max_body_bytes: int = 4 * 2**20
     """Bytes in the body of one request."""
     max_waiting: int = 16_384
     """Queries accepted and not yet answered; a request over it gets 503."""
     max_batch: int = 256
-    """Queries searched together, at most."""
+    """Queries searched together, at most; fewer if the retriever's own ``max_batch`` is smaller,
+    or if they want more than ``max_hits`` together."""
     timeout_s: float = 30.0
     """Seconds from a request's arrival to its answer; a request may ask for fewer."""
     cache_bytes: int = 256 * 2**20

@@ -12,7 +12,7 @@ from retriever.errors import BadIndexError
 
 NAME = "manifest.json"
 PLAN = "build.json"  # what is being built, while it is
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FULL_CHECK_BYTES = 2**30  # larger files are hashed on request only
 
 _BLOCK_BYTES = 2**20
@@ -41,7 +41,7 @@ class Manifest:
     files: dict[str, FileFacts] = field(default_factory=dict)
     """Every other file of the folder, by name."""
     format_version: int = FORMAT_VERSION
-    """Raised when older code could no longer read the folder."""
+    """Raised when older code could not read the folder, or this code not an older one."""
 
 
 def hash_file(path: Path, on_bytes: Callable[[int], object] = lambda _bytes: None) -> FileFacts:

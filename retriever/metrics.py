@@ -77,7 +77,7 @@ class Metrics:
         self._seconds.observe(seconds)
 
     def count_error(self, kind: str, status: int | None) -> None:
-        """Record a request that did not; None stands for a client that left."""
+        """Record a request that did not; the status is None where /retrieve sent no answer."""
         self._errors.labels(kind=kind).inc()
         if status is not None:
             self._requests.labels(status=str(status)).inc()

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from retriever.types import Hit, Passage, check_top_k
 
 _BUSY_STATUS = (500, 502, 503, 504)
 _BACKOFF_S = 0.2  # longest pause before the second attempt; doubles
+_BATCH_S = 10.0  # longest time in which requests of one search begin, at the engine's rate
 _ABSENT = object()
 _TEXTS = ("title", "text")  # some results have none
 
@@ -55,6 +56,8 @@ class OnlineRetriever:
         # A key may be a parameter, and httpx logs whole urls.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self._config = config
+        self.max_batch = max(1, min(config.max_concurrent, int(_BATCH_S * config.requests_per_s)))
+        """Queries that one search had better have, so that it does not wait for the rate long."""
         self._http = httpx.Client(headers=config.headers, timeout=config.timeout_s)
         self._threads = ThreadPoolExecutor(config.max_concurrent, thread_name_prefix="online")
         self._pace = _Pace(config.requests_per_s)
@@ -62,6 +65,8 @@ class OnlineRetriever:
 
     def search(self, queries: list[str], top_k: int) -> list[list[Hit]]:
         """Return the engine's results for every query; a blank query has none.
+
+        The first query that fails ends the others, so that they do not delay the next search.
 
         Raises:
             SearchUnavailableError: If the engine is down or busy, or the quota is used up.
@@ -71,8 +76,17 @@ class OnlineRetriever:
         check_top_k(top_k)
         # All that one request may give: so the best 3 are the first of the best 5, and cached.
         distinct = list(dict.fromkeys(query for query in queries if query.strip()))
-        asked = [(query, self._threads.submit(self._find, query)) for query in distinct]
-        found = {query: future.result() for query, future in asked}
+        given_up = threading.Event()
+        asked = {query: self._threads.submit(self._find, query, given_up) for query in distinct}
+        try:
+            for future in wait(asked.values(), return_when=FIRST_EXCEPTION).done:
+                future.result()
+        except BaseException:  # Ctrl-C ends them too
+            given_up.set()
+            for future in asked.values():
+                future.cancel()
+            raise
+        found = {query: future.result() for query, future in asked.items()}
         return [found.get(query, [])[:top_k] for query in queries]
 
     def close(self) -> None:
@@ -80,17 +94,18 @@ class OnlineRetriever:
         self._threads.shutdown(cancel_futures=True)
         self._http.close()
 
-    def _find(self, query: str) -> list[Hit]:
+    def _find(self, query: str, given_up: threading.Event) -> list[Hit]:
         hits = self._cache.get(query)
         if hits is None:
-            hits = read_results(self._ask(query), self._config)
+            hits = read_results(self._ask(query, given_up), self._config)
             self._cache.put(query, hits)
         return hits
 
-    def _ask(self, query: str) -> bytes:
-        """Attempt until one succeeds or none is left."""
+    def _ask(self, query: str, given_up: threading.Event) -> bytes:
+        """Attempt until one succeeds, none is left, or the search is given up."""
         for attempt in range(1, self._config.max_attempts + 1):
-            self._pace.wait()
+            if not self._pace.wait(given_up):
+                break
             try:
                 return self._attempt(query)
             except SearchUnavailableError as error:
@@ -98,8 +113,9 @@ class OnlineRetriever:
                 if is_last or error.retry_after_s > self._config.timeout_s:
                     raise
                 jitter_s = random.uniform(0.0, _BACKOFF_S * 2 ** (attempt - 1))
-                time.sleep(error.retry_after_s + jitter_s)
-        raise AssertionError("max_attempts is at least 1")
+                if given_up.wait(error.retry_after_s + jitter_s):
+                    break
+        raise SearchUnavailableError("given up, as another query of the same search failed.")
 
     def _attempt(self, query: str) -> bytes:
         config = self._config
@@ -185,19 +201,24 @@ def _retry_after_s(reply: httpx.Response) -> float:
 
 
 class _Pace:
-    """Lets one caller through per interval, in whatever thread it is."""
+    """Lets one caller through per interval, in whatever thread it is.
+
+    Who gives up takes no interval: the callers behind move up.
+    """
 
     def __init__(self, per_s: float) -> None:
         self._interval_s = 1.0 / per_s
         self._next = 0.0
         self._lock = threading.Lock()
 
-    def wait(self) -> None:
-        with self._lock:
+    def wait(self, given_up: threading.Event) -> bool:
+        """Wait for the next interval; False when ``given_up`` is set before."""
+        with self._lock:  # others wait for it
             now = time.monotonic()
-            at = max(now, self._next)
-            self._next = at + self._interval_s
-        time.sleep(at - now)
+            if given_up.wait(max(0.0, self._next - now)):
+                return False
+            self._next = max(now, self._next) + self._interval_s
+            return True
 
 
 class _Cache:

@@ -76,7 +76,7 @@ class OpenOptions:
     ef_search: int | None = None
     """Candidates that hnsw looks at for a query; None takes the manifest's default."""
     refine_factor: int | None = None
-    """Candidates per hit that ivfpq scores again; None takes the manifest's default."""
+    """Candidates that ivfpq scores again, in tens; None takes the manifest's default."""
     device: str = "cpu"
     """Where vectors are searched: cpu, cuda (every GPU) or some GPUs, such as cuda:0,1."""
 
@@ -87,6 +87,31 @@ class OpenOptions:
         if not _DEVICE.fullmatch(self.device):
             raise ValueError(
                 f"device is {self.device!r}; expected cpu, cuda, or GPUs by number, as in cuda:0,1."
+            )
+
+
+def check_choices(
+    kind: str,
+    options: BuildOptions | OpenOptions,
+    choices: dict[str, tuple[str, ...]],
+    error: type[Exception],
+) -> None:
+    """Refuse an option that this kind would not use.
+
+    Args:
+        kind: The index kind.
+        options: What was chosen.
+        choices: Every kind, and the options that are for it and not for all kinds.
+        error: What to raise, naming the first such option.
+    """
+    defaults = type(options)()
+    others = {name for names in choices.values() for name in names} - {*choices[kind]}
+    for name in sorted(others):
+        if (value := getattr(options, name)) != getattr(defaults, name):
+            said = str(value) if isinstance(value, Path) else value
+            users = [other for other, names in choices.items() if name in names]
+            raise error(
+                f"{name} is {said!r}, but {kind} has no use for it; it is for {', '.join(users)}."
             )
 
 

@@ -5,6 +5,7 @@ _LEAST_BATCH = 64  # below this an encoder is inefficient, so a slow search does
 _WAIT_SHARE = 0.1  # of a search's time, so that waiting in vain costs a tenth at most
 _LONGEST_WAIT_S = 0.01
 _SMOOTHING = 0.2
+_RECOVERY = 0.8  # instead, after a search in less than half the time: the index is warm now
 
 
 class Pace:
@@ -29,7 +30,11 @@ class Pace:
 
     def observe(self, queries: int, seconds: float) -> None:
         """Learn from a search."""
-        self.search_s += (seconds - self.search_s) * (_SMOOTHING if self.search_s else 1.0)
+        if self.search_s:
+            share = _RECOVERY if seconds < self.search_s / 2 else _SMOOTHING
+            self.search_s += (seconds - self.search_s) * share
+        else:
+            self.search_s = seconds
         if queries >= min(_LEAST_BATCH, self._max_batch):
             fitting = int(_TARGET_S * queries / max(seconds, 1e-6))
             wanted = max(min(_LEAST_BATCH, self._max_batch), min(fitting, self._max_batch))

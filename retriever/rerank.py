@@ -14,12 +14,7 @@ class RerankedRetriever:
     """The best hits of another retriever, ordered by a cross-encoder."""
 
     def __init__(
-        self,
-        inner: Retriever,
-        folder: Path,
-        depth: int,
-        threads: int | None = None,
-        device: str = "cpu",
+        self, inner: Retriever, folder: Path, depth: int, threads: int | None = None
     ) -> None:
         """Load the cross-encoder; nothing is downloaded.
 
@@ -30,7 +25,6 @@ class RerankedRetriever:
             depth: Hits of ``inner`` that are reranked, and the most that a query has. It does not
                 follow ``top_k``: so the best 3 are the first of the best 5.
             threads: CPU threads of torch in this process; None uses every core.
-            device: cpu, cuda, or one GPU such as cuda:1.
 
         Raises:
             EncoderError: If the folder holds no such model.
@@ -40,9 +34,10 @@ class RerankedRetriever:
             raise ValueError(f"depth is {depth}; expected 1 or more hits to rerank.")
         self.kind = f"{inner.kind}+reranker"
         self.size = inner.size
+        self.max_batch: int | None = getattr(inner, "max_batch", None)
         self._inner = inner
         self._depth = depth
-        self._model = _load(folder, threads, device)
+        self._model = _load(folder, threads)
 
     def search(self, queries: list[str], top_k: int) -> list[list[Hit]]:
         """Return the best passages of every query by the cross-encoder's logit, best first."""
@@ -77,7 +72,7 @@ class RerankedRetriever:
         self._inner.close()
 
 
-def _load(folder: Path, threads: int | None, device: str) -> Any:
+def _load(folder: Path, threads: int | None) -> Any:
     if not (folder / "config.json").is_file():
         raise EncoderError(
             f"no cross-encoder at {folder} (config.json is missing); "
@@ -90,7 +85,7 @@ def _load(folder: Path, threads: int | None, device: str) -> Any:
     try:
         # Logits: a sigmoid would round the best ones to the same 1.0.
         model = CrossEncoder(
-            str(folder), device=device, local_files_only=True, activation_fn=torch.nn.Identity()
+            str(folder), device="cpu", local_files_only=True, activation_fn=torch.nn.Identity()
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise EncoderError(f"the cross-encoder at {folder} cannot be loaded: {error}") from error

@@ -5,6 +5,7 @@ the rows of a flat index are divided: a replica then encodes queries, asks all s
 """
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -17,29 +18,36 @@ from typing import Any
 import ray
 from fastapi import FastAPI
 from ray import serve
+from ray.exceptions import NodeDiedError, RayActorError, RayError, WorkerCrashedError
+from ray.serve.exceptions import BackPressureError, RayServeException
 
 from retriever.dense import DenseRetriever
-from retriever.encoder import open_encoder
+from retriever.encoder import check_encoder_folder, open_encoder
 from retriever.errors import RetrievalError, SearchUnavailableError
-from retriever.kinds import open_retriever
+from retriever.kinds import open_retriever, open_store
 from retriever.limits import Limits
-from retriever.manifest import Manifest, read_manifest
+from retriever.manifest import read_manifest
 from retriever.options import OpenOptions
 from retriever.server import read_token
 from retriever.service import make_app
 from retriever.shards import Shard, ShardedIndex, check_shardable
-from retriever.store import PassageStore
 from retriever.types import Retriever
 
 logger = logging.getLogger(__name__)
 
 NAME = "retriever"  # of the Ray Serve application
 
-_MOST_REQUESTS = 4096  # under way in one replica; its own limits answer 503 before
+_FAILURES = (RetrievalError, ValueError, OSError, RuntimeError, RayError, RayServeException)
+
+# Under way in one replica, whose own limits answer 503 before. As many more may wait in front of a
+# deployment whose replicas are full or starting, then Serve answers 503; its default has no bound.
+_MOST_REQUESTS = 4096
 _SHARD_REQUESTS = 64
 _TARGET_REQUESTS = 64  # of clients per replica, before another replica is started
 _TARGET_SEARCHES = 2  # of replicas per shard replica
 _SHARD_TIMEOUT_S = 30.0
+# Of a shard that is away or busy; whatever else it raises would be raised again.
+_PASSING = (RayActorError, NodeDiedError, WorkerCrashedError, BackPressureError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,7 @@ class AppReplica:
         self._manifest = read_manifest(options.index)
         self._token = token
         self._retriever: Retriever = (
-            open_sharded(options, self._manifest, shards)
+            open_sharded(options, shards)
             if shards
             else open_retriever(options.index, options.open_options)
         )
@@ -108,17 +116,20 @@ class AppReplica:
         return make_app(self._retriever, Limits(), manifest=self._manifest, token=self._token)
 
 
-def open_sharded(options: ScaleOptions, manifest: Manifest, shards: Any) -> Retriever:
+def open_sharded(options: ScaleOptions, shards: Any) -> Retriever:
     """Open encoder and passages; vectors are searched by handles of ``ShardReplica``."""
-    settings, opening = manifest.settings, options.open_options
-    encoder_folder = opening.encoder or Path(
-        os.path.normpath(options.index / settings["encoder_folder"])
-    )
-    encoder = open_encoder(encoder_folder, settings["encoder"], opening.threads)
-    store = PassageStore(options.index)
+    opening = options.open_options
+    manifest, store = open_store(options.index, opening)
+    settings = manifest.settings
+    encoder = open_encoder(_find_encoder(options, settings), settings["encoder"], opening.threads)
     dimension = settings["encoder"]["dimension"]
     index = ShardedIndex([_ask(shard) for shard in shards], store.id_rank, dimension)
     return DenseRetriever(index, encoder, store, manifest.kind)
+
+
+def _find_encoder(options: ScaleOptions, settings: dict[str, Any]) -> Path:
+    where = Path(os.path.normpath(options.index / settings["encoder_folder"]))
+    return options.open_options.encoder or where
 
 
 def _ask(shard: Any) -> Any:
@@ -128,7 +139,7 @@ def _ask(shard: Any) -> Any:
         def wait() -> Any:
             try:
                 return reply.result(timeout_s=_SHARD_TIMEOUT_S)
-            except (ray.exceptions.RayError, TimeoutError) as error:
+            except _PASSING as error:
                 raise SearchUnavailableError(
                     f"a shard did not answer ({type(error).__name__}); ask again later, and see "
                     "Ray's logs if it stays away.",
@@ -140,19 +151,30 @@ def _ask(shard: Any) -> Any:
     return start
 
 
-def make_application(options: ScaleOptions, token: str | None = None) -> Any:
-    """Describe the deployments to Ray Serve; nothing is started.
+def check_servable(options: ScaleOptions) -> None:
+    """Check index, options and encoder folder, without loading anything.
 
     Raises:
-        BadIndexError: If there is no index, or it cannot be divided into that many shards.
+        BadIndexError: If the index is not whole or not to be divided, or has no use for an option.
+        EncoderError: If there is no encoder.
     """
-    check_shardable(read_manifest(options.index), options.shards)
+    manifest, store = open_store(options.index, options.open_options)
+    store.close()
+    check_shardable(manifest, options.shards)
+    settings = manifest.settings.get("dense", manifest.settings)  # hybrid has both parts'
+    if "encoder_folder" in settings:
+        check_encoder_folder(_find_encoder(options, settings))
+
+
+def make_application(options: ScaleOptions, token: str | None = None) -> Any:
+    """Describe the deployments to Ray Serve; nothing is started."""
     resources = {"ray_actor_options": {"num_cpus": options.threads}}
     shards = [
         serve.deployment(ShardReplica)
         .options(
             name=f"shard-{number}",
             max_ongoing_requests=_SHARD_REQUESTS,
+            max_queued_requests=_SHARD_REQUESTS,
             **_replicas(options, _TARGET_SEARCHES),
             **resources,
         )
@@ -162,6 +184,7 @@ def make_application(options: ScaleOptions, token: str | None = None) -> Any:
     app = serve.deployment(AppReplica).options(
         name="app",
         max_ongoing_requests=_MOST_REQUESTS,
+        max_queued_requests=_MOST_REQUESTS,
         **_replicas(options, _TARGET_REQUESTS),
         **resources,
     )
@@ -182,9 +205,8 @@ def _replicas(options: ScaleOptions, target_requests: int) -> dict[str, Any]:
 
 def start(options: ScaleOptions, host: str, port: int, token: str | None = None) -> None:
     """Serve on the Ray cluster that this process is connected to; returns when it answers."""
-    application = make_application(options, token)
     serve.start(http_options={"host": host, "port": port})
-    serve.run(application, name=NAME, route_prefix="/")
+    serve.run(make_application(options, token), name=NAME, route_prefix="/")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -197,11 +219,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = _read_options(parsed)
         token = read_token(parsed.token_file)
-        make_application(options)  # what is wrong shows before Ray is started
+        check_servable(options)  # what is wrong shows before Ray is started
         _connect(parsed.address, options.cores)
-    except (RetrievalError, ValueError, OSError, ConnectionError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    except _FAILURES as error:
+        return _tell(error)
     stopped = threading.Event()
     # Only now: ray.init puts handlers of its own in place, which end the process at once.
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -210,12 +231,21 @@ def main(arguments: list[str] | None = None) -> int:
         start(options, parsed.host, parsed.port, token)
         logger.info("serving %s at http://%s:%d", options.index, parsed.host, parsed.port)
         stopped.wait()
+    except _FAILURES as error:
+        return _tell(error)
     finally:
-        serve.delete(NAME)
+        with contextlib.suppress(RayServeException):  # Serve did not start
+            serve.delete(NAME)
         if parsed.address is None:
             serve.shutdown()
         ray.shutdown()
     return 0
+
+
+def _tell(error: Exception) -> int:
+    """Write one line, also of an error whose message holds the traceback of another process."""
+    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+    return 2
 
 
 def _connect(address: str | None, cores: int) -> None:
@@ -259,7 +289,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--encoder", type=Path, help="encoder folder, if it moved since the index was built")
     add("--nprobe", type=int, help="ivf, ivfpq: cells to look into")
     add("--ef-search", type=int, help="hnsw: candidates to look at")
-    add("--refine-factor", type=int, help="ivfpq: candidates per hit to score again")
+    add("--refine-factor", type=int, help="ivfpq: candidates to score again, in tens")
     return parser.parse_args(arguments)
 
 

@@ -135,7 +135,7 @@ def retrieve_responses(limits: Limits) -> dict[int | str, dict[str, Any]]:
         500: error("The search failed.", "the search failed with RuntimeError; see the log."),
         503: NOT_READY,
         504: error(
-            "The answer was not there in time.",
+            "The answer was not there in time, or the body was not: then the connection is closed.",
             "no answer within 2 s; ask again, or allow more time.",
         ),
     }

@@ -31,6 +31,8 @@ logger = logging.getLogger("retriever.server")  # also when run as __main__
 _BACKLOG = 2048  # connections that may wait while the event loop is busy
 _KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that they close them, not we
 _TOKEN_VARIABLE = "RETRIEVER_TOKEN"
+_RERANK_DEPTH = 50
+_INDEX_FLAGS = ["encoder", "threads", "device", "nprobe", "ef_search", "refine_factor", "verify"]
 _LIMITS = {
     "max_queries": "queries in one request",
     "max_query_chars": "characters in one query",
@@ -87,6 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _prepare(parsed: argparse.Namespace, stack: ExitStack) -> tuple[FastAPI, socket.socket]:
     """Check everything, cheapest first, and give what is to be served and where."""
+    _check_flags(parsed)
     if parsed.cache_bytes is None:
         # An online engine keeps its answers itself, for as long as its settings say.
         parsed.cache_bytes = 0 if parsed.online is not None else Limits().cache_bytes
@@ -94,11 +97,11 @@ def _prepare(parsed: argparse.Namespace, stack: ExitStack) -> tuple[FastAPI, soc
     options = OpenOptions(
         encoder=parsed.encoder,
         threads=parsed.threads,
-        is_verified=parsed.verify,
+        is_verified=bool(parsed.verify),
         nprobe=parsed.nprobe,
         ef_search=parsed.ef_search,
         refine_factor=parsed.refine_factor,
-        device=parsed.device,
+        device=parsed.device or "cpu",
     )
     token = read_token(parsed.token_file)
     # The port is taken before the index is loaded, so that a taken one fails at once.
@@ -118,6 +121,28 @@ def _prepare(parsed: argparse.Namespace, stack: ExitStack) -> tuple[FastAPI, soc
     return app, listener
 
 
+def _check_flags(parsed: argparse.Namespace) -> None:
+    """Refuse what would be ignored."""
+    if parsed.rerank_depth is not None and parsed.reranker is None:
+        raise ValueError(
+            f"--rerank-depth is {parsed.rerank_depth}, but nothing is reranked; give the folder of "
+            "a cross-encoder with --reranker, or leave --rerank-depth out."
+        )
+    if parsed.online is None:
+        return
+    for name in _INDEX_FLAGS:
+        if name == "threads" and parsed.reranker is not None:
+            continue  # they are the reranker's
+        value = getattr(parsed, name)
+        if value is not None:
+            flag = "--" + name.replace("_", "-")
+            shown = "given" if value is True else str(value)
+            raise ValueError(
+                f"{flag} is {shown}, but an online engine has no index that it could apply to; "
+                f"leave {flag} out, or serve an index with --index."
+            )
+
+
 def _open(parsed: argparse.Namespace, options: OpenOptions) -> tuple[Retriever, Manifest | None]:
     """Open an index folder or an online engine, with a reranker on top if one is wanted."""
     retriever: Retriever
@@ -131,9 +156,8 @@ def _open(parsed: argparse.Namespace, options: OpenOptions) -> tuple[Retriever, 
     if parsed.reranker is not None:
         from retriever.rerank import RerankedRetriever
 
-        retriever = RerankedRetriever(
-            retriever, parsed.reranker, parsed.rerank_depth, parsed.threads
-        )
+        depth = _RERANK_DEPTH if parsed.rerank_depth is None else parsed.rerank_depth
+        retriever = RerankedRetriever(retriever, parsed.reranker, depth, parsed.threads)
     return retriever, manifest
 
 
@@ -192,13 +216,19 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add = group.add_argument
     add("--encoder", type=Path, help="encoder folder, if it moved since the index was built")
     add("--threads", type=int, help="CPU threads for searching (default: every core)")
-    add("--device", default="cpu", help="cpu, cuda, or some GPUs such as cuda:0,1 (default: cpu)")
+    add("--device", help="cpu, cuda, or some GPUs such as cuda:0,1 (default: cpu)")
     add("--nprobe", type=int, help="ivf, ivfpq: cells to look into")
     add("--ef-search", type=int, help="hnsw: candidates to look at")
-    add("--refine-factor", type=int, help="ivfpq: candidates per hit to score again")
+    add("--refine-factor", type=int, help="ivfpq: candidates to score again, in tens")
     add("--reranker", type=Path, help="folder of a cross-encoder that orders the best hits anew")
-    add("--rerank-depth", type=int, default=50, help="hits given to the reranker (default: 50)")
-    add("--verify", action="store_true", help="check the checksums of files over 1 GiB too")
+    text = f"hits given to the reranker (default: {_RERANK_DEPTH})"
+    add("--rerank-depth", type=int, help=text)
+    add(
+        "--verify",
+        action="store_true",
+        default=None,
+        help="check the checksums of files over 1 GiB too",
+    )
     group = parser.add_argument_group("limits; sizes may end in K, M or G")
     for limit in fields(Limits):
         is_cache = limit.name == "cache_bytes"

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -36,13 +36,18 @@ def make_app(
     The application does not close the retriever; whoever opened it does.
 
     Args:
-        retriever: Called from one thread at a time.
+        retriever: Called from one thread at a time. If it has an attribute ``max_batch`` that is
+            not None, it is given at most so many queries together: an online engine that answers
+            few a second would keep everybody waiting for a larger batch.
         limits: What a request may ask for, and what is held in memory.
         manifest: What /info tells of the index.
         token: Every request but /health must show it as a bearer token; None asks for none.
         has_access_log: Log a line for every request to /retrieve.
     """
     limits = limits or Limits()
+    own_max_batch: int | None = getattr(retriever, "max_batch", None)
+    if own_max_batch is not None:
+        limits = replace(limits, max_batch=min(limits.max_batch, own_max_batch))
     metrics = Metrics()
     endpoint = RetrieveEndpoint(retriever, limits, metrics, has_access_log)
     metrics.watch(endpoint.cache, lambda: endpoint.waiting)
@@ -110,6 +115,12 @@ class _FastPath:
             await self._app(scope, receive, send)
 
 
+def _is_search(scope: Scope) -> bool:
+    path: str = scope["path"]
+    is_retrieve = path.removeprefix(scope.get("root_path", "")) == "/retrieve"
+    return is_retrieve and scope["method"] == "POST"
+
+
 class _Service:
     """The endpoints of one app."""
 
@@ -161,9 +172,9 @@ class _Service:
         """Give counters for Prometheus."""
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    def count_unauthorized(self) -> None:
+    def count_unauthorized(self, scope: Scope) -> None:
         """Count a request without the token."""
-        self._metrics.count_error("unauthorized", 401)
+        self._metrics.count_error("unauthorized", 401 if _is_search(scope) else None)
 
     async def refuse(self, _request: Request, error: Exception) -> Response:
         """Answer an unknown path or method with one line."""
@@ -171,7 +182,7 @@ class _Service:
             return reply_error(error.status_code, str(error.detail), error.headers)
         return reply_error(500, str(error))
 
-    async def fail(self, _request: Request, error: Exception) -> Response:
+    async def fail(self, request: Request, error: Exception) -> Response:
         """Answer for an error of ours; the traceback goes to the log."""
-        self._metrics.count_error("internal", 500)
+        self._metrics.count_error("internal", 500 if _is_search(request.scope) else None)
         return reply_error(500, f"the server failed with {type(error).__name__}; see its log.")

@@ -1,5 +1,6 @@
 """The bytes of /retrieve, as they come in and go out. Every request passes here, so it is lean."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from retriever.types import Hit, Passage
 
 DEFAULT_TOP_K = 3
 TIMEOUT_HEADER = "X-Request-Timeout-S"
+
+_SHOWN_CHARS = 80  # of a wrong value
 
 _BEFORE_DOCUMENT, _BEFORE_SCORE = b'{"document":', b',"score":'
 
@@ -119,10 +122,20 @@ def _read_queries(row: dict[str, Any], limits: Limits) -> list[str]:
 
 
 def _wrong(place: str, value: object, expected: str) -> RefusedError:
-    shown = orjson.dumps(value).decode()
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    message = f"{place} is {shown}; {expected}. See /docs for the shape."
+    message = f"{place} is {_show(value)}; {expected}. See /docs for the shape."
     return RefusedError(422, "invalid", message)
+
+
+def _show(value: object) -> str:
+    """Write the beginning of a value as JSON, and only that: it may be long, and nested deeply."""
+    if type(value) is str:
+        value = value[:_SHOWN_CHARS]
+    shown = ""
+    for part in json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).iterencode(value):
+        shown += part[: _SHOWN_CHARS + 1]
+        if len(shown) > _SHOWN_CHARS:
+            return shown[: _SHOWN_CHARS - 3] + "..."
+    return shown
 
 
 def passage_row(passage: Passage) -> dict[str, str]:

@@ -121,7 +121,7 @@ class ChatTemplate:
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Encode the messages and the opening of the model's turn."""
-        messages = [{**m, "content": self._defuse(m["content"])} for m in messages]
+        messages = [{**m, "content": self._defuse(m["content"], self._specials)} for m in messages]
         return self._encode(self.render(messages, has_reply=True, has_tools=True))
 
     def between(self, role: str, contents: tuple[str, ...], is_turn_closed: bool) -> Encoded:
@@ -166,8 +166,10 @@ class ChatTemplate:
         """Render the shortest conversation in which messages of a role follow the model's turn."""
         turn: dict[str, Any] = {"role": "assistant", "content": written}
         given = []
+        # A correction shows the model how a call is written; a result must not.
+        tokens = self._meaningful if role == "tool" else self._specials
         for number, content in enumerate(contents):
-            message = {"role": role, "content": self._defuse(content)}
+            message = {"role": role, "content": self._defuse(content, tokens)}
             if role == "tool":
                 message |= {"name": "tool", "tool_call_id": f"call{number:05d}"}
             given.append(message)
@@ -209,11 +211,11 @@ class ChatTemplate:
                 f"{before[-80:]!r}. To keep its turns as written set search_r1.history: append."
             )
 
-    def _defuse(self, content: str | None) -> str | None:
+    def _defuse(self, content: str | None, tokens: re.Pattern[str]) -> str | None:
         """Keep a text that contains a token with a meaning from ending its own message."""
         if content is None:
             return None
-        return self._meaningful.sub(lambda token: f"{token[0][:1]} {token[0][1:]}", content)
+        return tokens.sub(lambda token: f"{token[0][:1]} {token[0][1:]}", content)
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))

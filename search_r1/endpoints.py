@@ -1,7 +1,8 @@
 """Which server a search goes to, and what happens after a failed attempt. Does no I/O.
 
 Every server has a circuit breaker: after some failures in a row it is left alone for a pause, then
-one search probes it while the others still stay away. Any reply closes the breaker.
+one search probes it while the others still stay away. A reply of the server closes the breaker,
+even one that says it is busy; a bare 502, 503 or 504 speaks for a proxy with nothing behind it.
 """
 
 import random
@@ -67,8 +68,10 @@ class Endpoints:
             endpoint.failures = 0
         except AttemptFailedError as failed:
             endpoint.problem = str(failed)
-            if failed.is_down:
+            if failed.shows == "down":
                 self._note_failure(endpoint)
+            elif failed.shows == "alive":
+                endpoint.failures = 0
             raise
         except RetrieverError:  # it answered, though not with passages
             endpoint.failures = 0
@@ -100,7 +103,7 @@ class Attempts:
         self._failed: set[Endpoint] = set()  # in this round; a round tries every usable server
         self._rounds = 0
         self.count = 0
-        """Attempts so far, those included that a breaker held back."""
+        """Attempts so far, without those that a breaker held back."""
 
     @property
     def left_s(self) -> float:
@@ -114,11 +117,11 @@ class Attempts:
         Raises:
             AttemptFailedError: If every server is to be left alone now.
         """
-        self.count += 1
         usable = self._list_usable()
         if not usable:
             problems = (f"{endpoint.url}: {endpoint.problem}" for endpoint in self._endpoints.all)
             raise AttemptFailedError(f"left alone for now, after {'; '.join(problems)}")
+        self.count += 1
         fresh = [endpoint for endpoint in usable if endpoint not in self._failed] or usable
         endpoint = min(fresh, key=lambda one: (one.in_flight, random.random()))
         try:
@@ -143,7 +146,8 @@ class Attempts:
             # Jitter, so that trajectories that failed together do not come back together.
             pause_s = random.uniform(0.0, min(longest_s, self._config.max_backoff_s))
             pause_s += min(self._wait_s(endpoint) for endpoint in self._endpoints.all)
-        if self.count < self._config.max_attempts and pause_s < self.left_s:
+        most = self._config.max_attempts
+        if (most is None or self.count < most) and pause_s < self.left_s:
             return pause_s
         urls = [endpoint.url for endpoint in self._endpoints.all]
         raise RetrieverUnavailable(

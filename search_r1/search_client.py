@@ -188,8 +188,10 @@ class SearchClient:
                 )
         except TimeoutError as error:
             # Having had little time says nothing of the server.
-            is_down = limit_s >= self._config.timeout_s
-            raise AttemptFailedError(f"no reply within {limit_s:.1f} s", is_down=is_down) from error
+            had_time = limit_s >= self._config.timeout_s
+            raise AttemptFailedError(
+                f"no reply within {limit_s:.1f} s", shows="down" if had_time else "nothing"
+            ) from error
         except httpx.TransportError as error:
             raise AttemptFailedError(_name(error)) from error
         except httpx.DecodingError as error:

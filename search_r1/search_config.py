@@ -19,9 +19,9 @@ class SearchClientConfig:
     """Seconds one attempt may take."""
     deadline_s: float = 120.0
     """Seconds all attempts of one search may take together."""
-    max_attempts: int = 20
-    """Attempts per search, the first included; 1 never retries. One that an open circuit breaker
-    holds back counts."""
+    max_attempts: int | None = None
+    """Attempts per search, the first included; 1 never retries, None goes on until the deadline.
+    One that an open circuit breaker holds back does not count."""
     backoff_s: float = 0.1
     """Longest pause before every server is tried a second time, in seconds; doubles from there."""
     max_backoff_s: float = 5.0
@@ -47,8 +47,9 @@ class SearchClientConfig:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0 seconds.")
         for name in ("max_attempts", "max_connections", "breaker_failures"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more.")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; expected 1 or more.")
         self.read_token()
 
     @property

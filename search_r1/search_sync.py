@@ -1,6 +1,7 @@
 """Sync client of the retrieval server, for scripts, notebooks and thread pools."""
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ from search_r1.search_client import SearchClient, SearchClientConfig, SearchCoun
 from search_r1.types import Passage
 
 _T = TypeVar("_T")
+_CLOSED = "this client was closed, or made before a fork; make another."
 
 
 class SyncSearchClient:
@@ -26,6 +28,8 @@ class SyncSearchClient:
             target=self._loop.run_forever, name="search-client", daemon=True
         )
         self._thread.start()
+        self._submitting = threading.Lock()  # nothing reaches the loop behind what ends it
+        self._is_closed = False
 
     @property
     def counters(self) -> SearchCounters:
@@ -41,20 +45,37 @@ class SyncSearchClient:
         self._run(self._client.wait_ready(timeout_s))
 
     def close(self) -> None:
-        """Close all connections and stop the thread; closing again does nothing."""
-        if self._thread.is_alive():
-            self._run(self._client.aclose())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        """Close all connections and stop the thread; closing again does nothing.
+
+        Searches under way in other threads end with RuntimeError.
+        """
+        with self._submitting:
+            if self._is_closed or not self._thread.is_alive():
+                return
+            self._is_closed = True
+            ending = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        ending.result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _end(self) -> None:
+        searches = asyncio.all_tasks() - {asyncio.current_task()}
+        for search in searches:
+            search.cancel()
+        await asyncio.gather(*searches, return_exceptions=True)
+        await self._client.aclose()
 
     def _run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        if not self._thread.is_alive():
-            coroutine.close()
-            raise RuntimeError("this client was closed, or made before a fork; make another.")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        with self._submitting:
+            if self._is_closed or not self._thread.is_alive():
+                coroutine.close()
+                raise RuntimeError(_CLOSED)
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
+        except concurrent.futures.CancelledError as error:  # only close() cancels
+            raise RuntimeError(_CLOSED) from error
         except BaseException:  # Ctrl-C ends the search too
             future.cancel()
             raise

@@ -4,7 +4,7 @@ The shapes are Search-R1's ``POST /retrieve``. Nothing here does I/O.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -38,15 +38,21 @@ class AttemptFailedError(Exception):
 
     Attributes:
         pause_s: Seconds the server asks to be left alone by this search.
-        is_down: True when the failure says that the server does not work, rather than that it is
-            busy or that this search had little time left.
+        shows: What it says of the server: ``down`` that it does not work, ``alive`` that it works
+            and is busy, ``nothing`` when this search merely had little time left.
     """
 
-    def __init__(self, problem: str, pause_s: float = 0.0, *, is_down: bool = True) -> None:
+    def __init__(
+        self,
+        problem: str,
+        pause_s: float = 0.0,
+        *,
+        shows: Literal["down", "alive", "nothing"] = "down",
+    ) -> None:
         """Say what went wrong."""
         super().__init__(problem)
         self.pause_s = pause_s
-        self.is_down = is_down
+        self.shows = shows
 
 
 def encode_request(queries: Sequence[str], top_k: int) -> bytes:
@@ -77,8 +83,10 @@ def read_reply(
     if status in _RETRIED_STATUS:
         pause_s = _retry_after_s(headers)
         # A server that says when to come back is busy, not broken.
-        is_down = not (status == 503 and pause_s > 0)
-        raise AttemptFailedError(f"status {status}: {excerpt(content)}", pause_s, is_down=is_down)
+        is_busy = status == 503 and pause_s > 0
+        raise AttemptFailedError(
+            f"status {status}: {excerpt(content)}", pause_s, shows="alive" if is_busy else "down"
+        )
     if 400 <= status < 500:
         advice = "correct the request or the url"
         if status in (401, 403):

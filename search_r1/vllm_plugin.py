@@ -7,6 +7,7 @@ rollouts, so a model is served as it was trained. ``python -m search_r1.serve`` 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from vllm.entrypoints.openai.engine.protocol import (
     ToolCall,
 )
 from vllm.tool_parsers.abstract_tool_parser import ToolParser, ToolParserManager
+from vllm.transformers_utils.config import try_get_generation_config
 
 from search_r1.answers import ANSWER_CLOSE
 from search_r1.parsers import (
@@ -28,6 +30,7 @@ from search_r1.parsers import (
     tool_parser_names,
 )
 from search_r1.parsers.calls import dump_arguments
+from search_r1.parsers.endings import TurnEnding
 from search_r1.parsers.requests import adjust_for_tools
 from search_r1.parsers.served import name_in_vllm, read_served_parser
 
@@ -47,6 +50,8 @@ class _ServedParser(ToolParser):  # type: ignore[misc]  # vLLM is read as Any
         super().__init__(tokenizer, tools)
         schemas = [tool.model_dump(exclude_none=True) for tool in self.tools]
         self._parser = get_tool_parser(self.name)(tokenizer, schemas, **self.options)
+        # A stop string that is kept has vLLM keep the end-of-turn token too.
+        self._ending = TurnEnding(_endings(tokenizer))
         self._text = ""
         self._ids: list[int] = []
         self._content = ""
@@ -65,7 +70,7 @@ class _ServedParser(ToolParser):  # type: ignore[misc]  # vLLM is read as Any
         """Read a whole turn."""
         if request.tool_choice == "none":
             return _information([], model_output)
-        found = self._parser.extract_tool_calls(model_output, request)
+        found = self._parser.extract_tool_calls(self._ending.cut(model_output), request)
         calls = [
             ToolCall(
                 function=FunctionCall(name=call.name, arguments=dump_arguments(call.arguments))
@@ -85,13 +90,13 @@ class _ServedParser(ToolParser):  # type: ignore[misc]  # vLLM is read as Any
         request: Any,
     ) -> DeltaMessage | None:
         """Read the next piece of a turn; only the piece itself is taken from the server."""
-        text, ids = self._text, self._ids
-        self._text, self._ids = text + delta_text, [*ids, *delta_token_ids]
         self._may_call = request.tool_choice != "none"
         if not self._may_call:
             return DeltaMessage(content=delta_text) if delta_text else None
+        text, ids, piece = self._text, self._ids, self._ending.feed(delta_text)
+        self._text, self._ids = text + piece, [*ids, *delta_token_ids]
         delta = self._parser.extract_tool_calls_streaming(
-            text, self._text, delta_text, ids, self._ids, delta_token_ids, request
+            text, self._text, piece, ids, self._ids, delta_token_ids, request
         )
         return self._send(delta.content, delta.tool_calls) if delta else None
 
@@ -99,6 +104,7 @@ class _ServedParser(ToolParser):  # type: ignore[misc]  # vLLM is read as Any
         """Send what the whole turn holds and no piece has said yet."""
         if not self._may_call:
             return None
+        self._text += self._ending.close()
         found = self._parser.extract_tool_calls(self._text)
         rest = []
         for index, call in enumerate(found.tool_calls):
@@ -124,6 +130,24 @@ class _ServedParser(ToolParser):  # type: ignore[misc]  # vLLM is read as Any
         if content:
             message.content = content
         return message
+
+
+def _endings(tokenizer: Any) -> list[str]:
+    """Give the texts of the tokens that end a turn of this tokenizer's model."""
+    listed = _listed_ending_ids(getattr(tokenizer, "name_or_path", "") or "")
+    ids = {tokenizer.eos_token_id, *listed} - {None}
+    return [tokenizer.decode([token_id], skip_special_tokens=False) for token_id in ids]
+
+
+@functools.cache
+def _listed_ending_ids(model: str) -> tuple[int, ...]:
+    """Read the ids from the model's files, as vLLM does to know where generation ends."""
+    try:
+        config = try_get_generation_config(model, trust_remote_code=False) if model else None
+    except ValueError:  # a configuration that only the model's own code can read
+        config = None
+    listed = config.eos_token_id if config else None
+    return tuple(listed) if isinstance(listed, list) else (listed,) if listed is not None else ()
 
 
 def _piece(call: ToolCallDelta) -> DeltaToolCall:

@@ -39,7 +39,7 @@ class Setting:
     def options(self, encoder: Path | None, threads: int | None) -> OpenOptions:
         """Give what ``open_retriever`` wants."""
         return OpenOptions(
-            encoder=encoder,
+            encoder=None if self.kind == "bm25" else encoder,
             threads=threads,
             nprobe=self.nprobe,
             ef_search=self.ef_search,

@@ -13,9 +13,11 @@ from search_r1.parsers.base import (
     ToolCallDelta,
     ToolParser,
 )
+from search_r1.parsers.calls import CallError, make_call, read_json
 from search_r1.parsers.plugins import import_file, vllm_parsers_of
 
 __all__ = [
+    "CallError",
     "ExtractedToolCalls",
     "ParseStatus",
     "StreamDelta",
@@ -23,6 +25,8 @@ __all__ = [
     "ToolParser",
     "get_tool_parser",
     "load_tool_parser_plugin",
+    "make_call",
+    "read_json",
     "register_lazy_tool_parser",
     "register_tool_parser",
     "tool_parser_names",

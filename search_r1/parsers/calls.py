@@ -6,7 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from search_r1.answers import ANSWER_CLOSE, ANSWER_OPEN
 from search_r1.types import ToolCall
+
+HOW_TO_ANSWER = f"To answer, write {ANSWER_OPEN}answer{ANSWER_CLOSE}."
+"""Ends what a model is told of a turn that was neither a call nor an answer."""
 
 _MAX_NESTING = 50  # deeper arguments overflow the stack of whoever copies or validates them
 _SNIPPET_CHARS = 24

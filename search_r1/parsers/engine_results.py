@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_r1.parsers.base import ExtractedToolCalls, ParseStatus
-from search_r1.parsers.calls import CallError, make_call, read_json
+from search_r1.parsers.calls import HOW_TO_ANSWER, CallError, make_call, read_json
+from search_r1.parsers.results import RESPONSE_CLOSE, RESPONSE_OPEN
 from search_r1.types import ToolCall
 
 _START_NAMES = (
@@ -31,6 +32,11 @@ class Markers:
 
     starts: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
+
+    @property
+    def of_results(self) -> tuple[str, ...]:
+        """What a result must not bring with it: these, and the tags it is written between."""
+        return (*self.starts, *self.ends, RESPONSE_OPEN, RESPONSE_CLOSE)
 
     def count(self, text: str) -> int:
         """Count the calls a text begins: occurrences of its most frequent start marker."""
@@ -116,7 +122,8 @@ def judge(
 
 def describe_error(message: str) -> str:
     """Say what was wrong; how a call is written stands in the prompt, which a parser has not."""
-    return f"That did not work: {message}. Call a tool in the format of the prompt, or answer."
+    how_to_call = "Call a tool in the format of the prompt."
+    return f"That did not work: {message}. {how_to_call} {HOW_TO_ANSWER}"
 
 
 def _strings(

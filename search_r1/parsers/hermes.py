@@ -13,11 +13,11 @@ from typing import Any
 from search_r1.parsers.base import ToolSchema
 from search_r1.parsers.bodies import Body, UntilTag
 from search_r1.parsers.calls import CallError, read_call, read_json
+from search_r1.parsers.results import RESPONSE_CLOSE, RESPONSE_OPEN, write_tool_responses
 from search_r1.parsers.scanner import Item, Scanner, partial_of
 from search_r1.parsers.scanning import ScanningParser
 
 CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
-RESPONSE_OPEN, RESPONSE_CLOSE = "<tool_response>", "</tool_response>"
 
 
 class HermesParser(ScanningParser):
@@ -35,6 +35,7 @@ class HermesParser(ScanningParser):
     partial_opener = re.compile(f"(?:{partial_of(CALL_OPEN, CALL_CLOSE)})\\Z")
     opener_chars = len(CALL_CLOSE)
     forbidden = (RESPONSE_OPEN,)
+    markers = (CALL_OPEN, CALL_CLOSE, RESPONSE_OPEN, RESPONSE_CLOSE)
     syntax = f'{CALL_OPEN}\n{{"name": "...", "arguments": {{...}}}}\n{CALL_CLOSE}'
 
     def __init__(
@@ -64,13 +65,6 @@ class HermesParser(ScanningParser):
         """See the base class."""
         return 0, f"{CALL_OPEN} was not closed by {CALL_CLOSE}"
 
-    def format_results(self, texts: Sequence[str]) -> str:
-        """Write each result between its own tags, one below the other, as the templates do."""
-        return format_tool_responses(texts)
-
-
-def format_tool_responses(texts: Sequence[str]) -> str:
-    """Write results between ``<tool_response>`` tags; none can close its tag early."""
-    defused = (text.replace(RESPONSE_CLOSE, "< /tool_response>") for text in texts)
-    blocks = (f"{RESPONSE_OPEN}\n{text}\n{RESPONSE_CLOSE}\n" for text in defused)
-    return "\n" + "".join(blocks)
+    def write_results(self, texts: Sequence[str]) -> str:
+        """Write each text between its own tags, one below the other, as the templates do."""
+        return write_tool_responses(texts)

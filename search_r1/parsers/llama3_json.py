@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from search_r1.parsers.bodies import Body, JsonBody, MarkedJson
 from search_r1.parsers.calls import CallError, read_call, read_json
+from search_r1.parsers.results import HEADER_OPEN, LLAMA_MARKERS, write_header_turns
 from search_r1.parsers.scanner import Item, Scanner, partial_of
 from search_r1.parsers.scanning import ScanningParser
 
@@ -18,7 +19,6 @@ PYTHON_TAG = "<|python_tag|>"
 _KEYS = ("name", "type", "function", "parameters", "arguments")
 _MAX_SPACES = 32  # between the brace and the first key; keeps what may become a call short
 _KEY_BEGINNINGS = partial_of(*(f'"{key}"' for key in _KEYS))
-_HEADER = "<|start_header_id|>"
 
 
 class Llama3JsonParser(ScanningParser):
@@ -36,7 +36,8 @@ class Llama3JsonParser(ScanningParser):
     )
     opener_chars = _MAX_SPACES + len('{"parameters"')
     separators = " \t\r\n;"
-    forbidden = (_HEADER,)
+    forbidden = (HEADER_OPEN,)
+    markers = LLAMA_MARKERS
     syntax = '{"name": "...", "parameters": {...}}'
 
     def body(self, opening: str) -> Body:
@@ -54,15 +55,6 @@ class Llama3JsonParser(ScanningParser):
         """See the base class."""
         return 0, "the JSON object of the call was not closed"
 
-    def format_results(self, texts: Sequence[str]) -> str:
-        """Write each result as a turn of the role ``ipython``, then open the model's turn."""
-        return format_header_turns(texts)
-
-
-def format_header_turns(texts: Sequence[str]) -> str:
-    """Write results as Llama 3's template does; none can write a special token."""
-    turns = (
-        f"{_HEADER}ipython<|end_header_id|>\n\n{text.replace('<|', '< |')}<|eot_id|>"
-        for text in texts
-    )
-    return "".join(turns) + f"{_HEADER}assistant<|end_header_id|>\n\n"
+    def write_results(self, texts: Sequence[str]) -> str:
+        """Write each text as a turn of the role ``ipython``, then open the model's turn."""
+        return write_header_turns(texts)

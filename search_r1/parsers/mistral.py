@@ -28,6 +28,7 @@ class MistralParser(ScanningParser):
     partial_opener = re.compile(rf"(?:{partial_of(MARKER)})\Z")
     opener_chars = len(MARKER)
     forbidden = (_RESULTS_OPEN,)
+    markers = (MARKER, _RESULTS_OPEN, _RESULTS_CLOSE)
     syntax = f'{MARKER}[{{"name": "...", "arguments": {{...}}}}]'
 
     def body(self, opening: str) -> Body:
@@ -53,10 +54,9 @@ class MistralParser(ScanningParser):
         """See the base class."""
         return 0, f"the call after {MARKER} was not closed"
 
-    def format_results(self, texts: Sequence[str]) -> str:
-        """Write each result between ``[TOOL_RESULTS]`` markers; none can close its own early."""
-        defused = (text.replace(_RESULTS_CLOSE, "[ /TOOL_RESULTS]") for text in texts)
-        return "".join(f"{_RESULTS_OPEN}{text}{_RESULTS_CLOSE}" for text in defused)
+    def write_results(self, texts: Sequence[str]) -> str:
+        """Write each text between ``[TOOL_RESULTS]`` markers."""
+        return "".join(f"{_RESULTS_OPEN}{text}{_RESULTS_CLOSE}" for text in texts)
 
 
 def _read_list(written: str) -> Iterable[Item]:

@@ -1,7 +1,8 @@
 """Pythonic calls, as Llama 3.2, Llama 4 and ToolACE models write them.
 
-A list of calls with named literal arguments, on a line of its own: ``[search(query="x")]``.
-Results come back in a turn of the role ``ipython``.
+A list of calls with named literal arguments, on a line of its own: ``[search(query="x")]``. Llama 4
+may write it between ``<|python_start|>`` and ``<|python_end|>``, anywhere in a line. Results come
+back in a turn of the role ``ipython``.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from search_r1.parsers.bodies import MAX_DEPTH, Body
+from search_r1.parsers.bodies import MAX_DEPTH, Body, UntilTag
 from search_r1.parsers.calls import CallError, make_call, quote
-from search_r1.parsers.llama3_json import format_header_turns
-from search_r1.parsers.scanner import BrokenCall, Item, Scanner
+from search_r1.parsers.results import HEADER_OPEN, LLAMA_MARKERS, write_header_turns
+from search_r1.parsers.scanner import BrokenCall, Item, Scanner, partial_of
 from search_r1.parsers.scanning import ScanningParser
 from search_r1.types import ToolCall
 
+PYTHON_START, PYTHON_END = "<|python_start|>", "<|python_end|>"
 _MAX_LIST_CHARS = 32_768  # Python's own parser needs about a microsecond for each
 _MAX_NAME_CHARS = 128
 _MAX_SPACES = 16
@@ -33,22 +35,29 @@ _NAME = rf"[^\W\d][\w.]{{0,{_MAX_NAME_CHARS - 1}}}+"
 class PythonicParser(ScanningParser):
     """Calls as a Python list that begins a line, with named arguments that are literals."""
 
-    opener = re.compile(rf"{_BRACKET}{_NAME}{_SPACE}\(")
+    opener = re.compile(
+        rf"{_BRACKET}{_NAME}{_SPACE}\(|{re.escape(PYTHON_START)}|{re.escape(PYTHON_END)}"
+    )
     partial_opener = re.compile(
-        rf"(?<=\n)[ \t]{{0,{_MAX_SPACES}}}+(?:\[{_SPACE}(?:{_NAME}{_SPACE})?)?\Z"
+        rf"(?:{partial_of(PYTHON_START, PYTHON_END)}"
+        rf"|(?<=\n)[ \t]{{0,{_MAX_SPACES}}}+(?:\[{_SPACE}(?:{_NAME}{_SPACE})?)?)\Z"
     )
     opener_chars = 3 * _MAX_SPACES + _MAX_NAME_CHARS + 2
-    has_special_markers = False
-    forbidden = ("<|start_header_id|>",)
+    forbidden = (HEADER_OPEN,)
+    markers = LLAMA_MARKERS
     syntax = '[tool_name(argument="value")]'
 
     def body(self, opening: str) -> Body:
-        """See the base class."""
-        return _PythonList()
+        """See the base class. A closing tag is a body of its own."""
+        return UntilTag(PYTHON_END) if opening == PYTHON_END else _PythonList()
 
     def read(self, raw: str, turn: Scanner) -> Iterable[Item]:
         """See the base class. A broken call does not take the others with it."""
-        tree = _parse(raw.strip())
+        if raw == PYTHON_END:
+            if turn.is_after_call:
+                return
+            raise CallError(f"{PYTHON_END} closes a list that was never opened")
+        tree = _parse(raw.removeprefix(PYTHON_START).strip())
         if not isinstance(tree, ast.List):
             raise CallError("the calls are not one list in square brackets")
         for node in tree.elts:
@@ -61,9 +70,9 @@ class PythonicParser(ScanningParser):
         """See the base class."""
         return 0, "the list of calls was not closed by ]"
 
-    def format_results(self, texts: Sequence[str]) -> str:
-        """Write each result as a turn of the role ``ipython``, then open the model's turn."""
-        return format_header_turns(texts)
+    def write_results(self, texts: Sequence[str]) -> str:
+        """Write each text as a turn of the role ``ipython``, then open the model's turn."""
+        return write_header_turns(texts)
 
 
 class _PythonList:

@@ -14,19 +14,15 @@ from typing import Any
 from search_r1.parsers.base import ToolSchema
 from search_r1.parsers.bodies import Body, UntilTag
 from search_r1.parsers.calls import CallError, make_call, quote
-from search_r1.parsers.hermes import (
-    CALL_CLOSE,
-    CALL_OPEN,
-    RESPONSE_OPEN,
-    format_tool_responses,
-)
+from search_r1.parsers.hermes import CALL_CLOSE, CALL_OPEN
+from search_r1.parsers.results import RESPONSE_CLOSE, RESPONSE_OPEN, write_tool_responses
 from search_r1.parsers.scanner import BrokenCall, Item, Scanner, partial_of
 from search_r1.parsers.scanning import ScanningParser
 from search_r1.types import ToolCall
 
 _FUNCTION, _FUNCTION_CLOSE = "<function=", "</function>"
 _PARAMETER, _PARAMETER_CLOSE = "<parameter=", "</parameter>"
-_MARKERS = (CALL_OPEN, CALL_CLOSE, _FUNCTION, _FUNCTION_CLOSE)
+_OPENINGS = (CALL_OPEN, CALL_CLOSE, _FUNCTION, _FUNCTION_CLOSE)
 _FUNCTION_TAG = re.compile(r"<function=([^<>\n]++)>\s*+")
 _PARAMETER_TAG = re.compile(r"\s*+<parameter=([^<>\n]++)>")
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
@@ -52,10 +48,11 @@ class Qwen3XmlParser(ScanningParser):
         is_single_call: Stop at the first ``</tool_call>``, for models that do not end their turns.
     """
 
-    opener = re.compile("|".join(map(re.escape, _MARKERS)))
-    partial_opener = re.compile(rf"(?:{partial_of(*_MARKERS)})\Z")
-    opener_chars = max(map(len, _MARKERS))
+    opener = re.compile("|".join(map(re.escape, _OPENINGS)))
+    partial_opener = re.compile(rf"(?:{partial_of(*_OPENINGS)})\Z")
+    opener_chars = max(map(len, _OPENINGS))
     forbidden = (RESPONSE_OPEN,)
+    markers = (*_OPENINGS, _PARAMETER, _PARAMETER_CLOSE, RESPONSE_OPEN, RESPONSE_CLOSE)
     syntax = f"{CALL_OPEN}\n{_FUNCTION_SYNTAX}\n{CALL_CLOSE}"
 
     def __init__(
@@ -94,9 +91,9 @@ class Qwen3XmlParser(ScanningParser):
         opened, close = (CALL_OPEN, CALL_CLOSE) if is_wrapped else (_FUNCTION, _FUNCTION_CLOSE)
         return 0, f"{opened} was not closed by {close}"
 
-    def format_results(self, texts: Sequence[str]) -> str:
-        """Write each result between its own tags, as for hermes calls."""
-        return format_tool_responses(texts)
+    def write_results(self, texts: Sequence[str]) -> str:
+        """Write each text between its own tags, as for hermes calls."""
+        return write_tool_responses(texts)
 
 
 def _read_function(written: str, tools: Sequence[ToolSchema]) -> ToolCall:

@@ -16,8 +16,9 @@ from search_r1.parsers.base import (
     ToolSchema,
 )
 from search_r1.parsers.bodies import Body
-from search_r1.parsers.calls import dump_arguments
+from search_r1.parsers.calls import HOW_TO_ANSWER, dump_arguments
 from search_r1.parsers.requests import adjust_for_tools, tools_of
+from search_r1.parsers.results import defuse
 from search_r1.parsers.scanner import BrokenCall, Item, Scanner
 from search_r1.types import ToolCall
 
@@ -54,6 +55,10 @@ class ScanningParser(ToolParser):
     @abstractmethod
     def unclosed(self, raw: str) -> tuple[int, str]:
         """See :class:`search_r1.parsers.scanner.Grammar`."""
+
+    @abstractmethod
+    def write_results(self, texts: Sequence[str]) -> str:
+        """Write texts as the format writes results, whatever stands in them."""
 
     def adjust_request(self, request: Any) -> Any:
         """Keep markers in the text, and stop where a call ends, for a request that has tools."""
@@ -104,12 +109,19 @@ class ScanningParser(ToolParser):
         return self._delta(stream.close()) if stream else None
 
     def explain(self, message: str) -> str:
-        """Say what was wrong with a turn and how a call is written, without any markup around."""
-        return f"That did not work: {message}. To call a tool, write {self.syntax}"
+        """Say what was wrong, and how a call and an answer are written, without markup around."""
+        how_to_call = f"To call a tool, write {self.syntax}"
+        return f"That did not work: {message}. {how_to_call}\n{HOW_TO_ANSWER}"
+
+    def format_results(self, texts: Sequence[str]) -> str:
+        """Write the results of one turn's calls; none can bring a marker of the format with it."""
+        return self.write_results([defuse(text, self.markers) for text in texts])
 
     def format_error(self, message: str) -> str:
         """Write :meth:`explain` where a result would stand."""
-        return self.format_results([self.explain(message)])
+        # The message may quote the model; how a call is written must stay as it is.
+        harmful = [marker for marker in self.markers if marker not in self.syntax]
+        return self.write_results([defuse(self.explain(message), harmful)])
 
     def _delta(self, items: Sequence[Item]) -> StreamDelta | None:
         calls = [item for item in items if isinstance(item, ToolCall)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from search_r1.parsers.base import ToolSchema
 from search_r1.parsers.bodies import Body, UntilTag
-from search_r1.parsers.calls import CallError, make_call
+from search_r1.parsers.calls import HOW_TO_ANSWER, CallError, make_call
 from search_r1.parsers.scanner import Item, Scanner, partial_of
 from search_r1.parsers.scanning import ScanningParser
 
@@ -46,13 +46,13 @@ class SearchTagsParser(ScanningParser):
                 )
         self._open, self._close = f"<{search_tag}>", f"</{search_tag}>"
         self._info_open, self._info_close = f"<{information_tag}>", f"</{information_tag}>"
-        self._harmless_close = f"< /{information_tag}>"
         self.opener = re.compile(f"{self._open}|{self._close}")
         self.partial_opener = re.compile(f"(?:{partial_of(self._open, self._close)})\\Z")
         self.opener_chars = len(self._close)
         self.syntax = f"{self._open}query{self._close}"
         self.stop = (self._close,)
         self.forbidden = (self._info_open,)
+        self.markers = (self._open, self._close, self._info_open, self._info_close)
 
     def body(self, opening: str) -> Body:
         """See the base class."""
@@ -71,17 +71,13 @@ class SearchTagsParser(ScanningParser):
         """See the base class."""
         return raw.rfind(self._open), f"{self._open} was not closed by {self._close}"
 
-    def format_results(self, texts: Sequence[str]) -> str:
-        """Write each result between information tags; none can close its tag early."""
-        defused = (text.replace(self._info_close, self._harmless_close) for text in texts)
-        return "".join(f"\n{self._info_open}{text}{self._info_close}\n" for text in defused)
+    def write_results(self, texts: Sequence[str]) -> str:
+        """Write each text between information tags."""
+        return "".join(f"\n{self._info_open}{text}{self._info_close}\n" for text in texts)
 
     def explain(self, message: str) -> str:
         """Say what was wrong and how a search and an answer are written."""
-        return (
-            f"That did not work: {message}. To search, write {self.syntax}. "
-            "To answer, write <answer>answer</answer>."
-        )
+        return f"That did not work: {message}. To search, write {self.syntax}. {HOW_TO_ANSWER}"
 
     def format_error(self, message: str) -> str:
         """Write :meth:`explain` as plain text: information tags hold what was found."""

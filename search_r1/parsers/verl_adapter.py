@@ -23,8 +23,8 @@ from search_r1.parsers.base import (
 )
 from search_r1.parsers.calls import dump_arguments
 from search_r1.parsers.engine_results import describe_error, find_markers, judge
-from search_r1.parsers.hermes import format_tool_responses
 from search_r1.parsers.requests import adjust_for_tools, tools_of
+from search_r1.parsers.results import defuse, write_tool_responses
 
 T = TypeVar("T")
 
@@ -78,7 +78,8 @@ class _VerlParser(ToolParser):
                 "but there was none; pass tokenizer=."
             )
         self._parser = self.verl_class(_TextTokenizer(tokenizer))
-        self._markers = find_markers(self._parser)
+        self._call_markers = find_markers(self._parser)
+        self.markers = self._call_markers.of_results
         self._verl_tools = _convert_tools(self.tools)
         self._num_streamed = 0
         self._has_failed = False
@@ -97,11 +98,11 @@ class _VerlParser(ToolParser):
             tools = _convert_tools(tools_of(request, self.tools))
         try:
             content, found = _finish(self._parser.extract_tool_calls(text, tools))
-        except Exception:  # noqa: BLE001  a registered parser may raise anything
+            calls = [(call.name, call.arguments) for call in found]
+        except Exception:  # noqa: BLE001  a registered parser may raise anything, or give anything
             self._log_failure()
-            content, found = text, []
-        calls = [(call.name, call.arguments) for call in found]
-        return judge(text, calls, content, self._markers)
+            content, calls = text, []
+        return judge(text, calls, content, self._call_markers)
 
     def extract_tool_calls_streaming(
         self,
@@ -119,7 +120,7 @@ class _VerlParser(ToolParser):
         """
         if not previous_text:
             self._num_streamed = 0
-        start, end = (self._markers.before(text) for text in (previous_text, current_text))
+        start, end = (self._call_markers.before(text) for text in (previous_text, current_text))
         calls = self.extract_tool_calls(current_text, request).tool_calls
         pieces = tuple(
             ToolCallDelta(index, call.name, dump_arguments(call.arguments))
@@ -131,7 +132,7 @@ class _VerlParser(ToolParser):
 
     def format_results(self, texts: Sequence[str]) -> str:
         """Write results the Hermes way: no engine says how a format writes them in a raw prompt."""
-        return format_tool_responses(texts)
+        return write_tool_responses([defuse(text, self.markers) for text in texts])
 
     def explain(self, message: str) -> str:
         """Say what was wrong; the engine's parser does not know how its calls are written."""

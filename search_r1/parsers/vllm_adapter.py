@@ -20,8 +20,8 @@ from search_r1.parsers.base import (
     ToolSchema,
 )
 from search_r1.parsers.engine_results import describe_error, find_markers, judge
-from search_r1.parsers.hermes import format_tool_responses
 from search_r1.parsers.requests import adjust_for_tools
+from search_r1.parsers.results import defuse, write_tool_responses
 from search_r1.parsers.vllm_old_paths import old_import_paths
 
 __all__ = ["adapt", "adapt_class", "old_import_paths"]
@@ -102,7 +102,8 @@ class _VllmParser(ToolParser):
                 f"{type(tokenizer).__name__}: {error}. Pass the tokenizer of a model that was "
                 "trained with this format."
             ) from error
-        self._markers = find_markers(self._streaming)
+        self._call_markers = find_markers(self._streaming)
+        self.markers = self._call_markers.of_results
 
     def adjust_request(self, request: Any) -> Any:
         """Let vLLM's parser change the request, and add the stop strings."""
@@ -114,14 +115,15 @@ class _VllmParser(ToolParser):
         request = request or self._request
         try:
             found = self._new(request).extract_tool_calls(text, request)
-        except Exception:  # noqa: BLE001  a plugin's parser may raise anything
+            content = found.content or ""
+            calls = [
+                (call.function.name, call.function.arguments)
+                for call in (found.tool_calls if found.tools_called else ())
+            ]
+        except Exception:  # noqa: BLE001  a plugin's parser may raise anything, or give anything
             self._log_failure()
-            return judge(text, [], text, self._markers)
-        calls = [
-            (call.function.name, call.function.arguments)
-            for call in (found.tool_calls if found.tools_called else ())
-        ]
-        return judge(text, calls, found.content or "", self._markers)
+            content, calls = text, []
+        return judge(text, calls, content, self._call_markers)
 
     def extract_tool_calls_streaming(
         self,
@@ -150,14 +152,14 @@ class _VllmParser(ToolParser):
                 delta_token_ids,
                 request,
             )
-        except Exception:  # noqa: BLE001  a plugin's parser may raise anything
+            return _convert_delta(delta)
+        except Exception:  # noqa: BLE001  a plugin's parser may raise anything, or give anything
             self._log_failure()
             return None
-        return _convert_delta(delta)
 
     def format_results(self, texts: Sequence[str]) -> str:
         """Write results the Hermes way: no engine says how a format writes them in a raw prompt."""
-        return format_tool_responses(texts)
+        return write_tool_responses([defuse(text, self.markers) for text in texts])
 
     def explain(self, message: str) -> str:
         """Say what was wrong; the engine's parser does not know how its calls are written."""

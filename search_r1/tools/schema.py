@@ -96,10 +96,12 @@ def find_mistakes(validator: Validator, arguments: Any) -> list[str]:
         errors = sorted(
             validator.iter_errors(arguments), key=lambda error: list(map(str, error.path))
         )
+        # Each missing argument is an error of its own that names them all.
+        mistakes = list(dict.fromkeys(mistake for error in errors for mistake in _describe(error)))
     except RecursionError:
         return ["the arguments are nested too deeply"]
-    # Each missing argument is an error of its own that names them all.
-    mistakes = list(dict.fromkeys(mistake for error in errors for mistake in _describe(error)))
+    except (ArithmeticError, ValueError):  # in a division, or when jsonschema writes it out
+        return ["a number is too large"]
     left_out = len(mistakes) - _MAX_MISTAKES
     more = [f"and {left_out} more mistakes"] if left_out > 0 else []
     return mistakes[:_MAX_MISTAKES] + more

@@ -220,7 +220,8 @@ def _told(call: ToolCall, status: OutcomeStatus, text: str) -> ToolOutcome:
 def _cut(text: str, max_chars: int) -> tuple[str, bool]:
     if len(text) <= max_chars:
         return text, False
-    return f"{text[:max_chars]}\n[cut after {max_chars:,} of {len(text):,} characters]", True
+    # Not how long it was: some tools cut it before, so that less of it travels.
+    return f"{text[:max_chars]}\n[cut after {max_chars:,} characters]", True
 
 
 def _clean(text: str) -> str:

@@ -9,6 +9,7 @@ from data_prep.quickstart_questions import QuestionOptions
 from data_prep.rows import read_rows
 from data_prep.sources import QUICKSTART
 from data_prep.steps import DataPrepError
+from retriever.errors import BadIndexError
 from retriever.kinds import open_retriever
 
 OPTIONS = QuestionOptions(prompt_name="search_r1", top_k=3, unfiltered=10)
@@ -108,6 +109,18 @@ def test_damaged_index_and_corpus_are_made_again(prepared):
     (artifacts / "indexes" / "quickstart" / "passages.jsonl").write_text("")
     quickstart.prepare("bm25", OPTIONS, assets)
     assert len(open_retriever(artifacts / "indexes" / "quickstart").search(["Fuji"], 1)[0]) == 1
+
+
+def test_an_index_of_an_older_version_is_made_again(prepared, capsys):
+    assets, artifacts, _ = prepared
+    index = artifacts / "indexes" / "quickstart"
+    manifest = index / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format_version": 1}))
+    with pytest.raises(BadIndexError, match=r"has format 1, .* build the index again"):
+        open_retriever(index)
+    quickstart.prepare("bm25", OPTIONS, assets)
+    assert f"written to {index}" in capsys.readouterr().out
+    assert len(open_retriever(index).search(["Fuji"], 1)[0]) == 1
 
 
 def test_same_seed_gives_the_same_files(prepared, wheels, tmp_path, monkeypatch):

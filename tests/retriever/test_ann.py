@@ -94,6 +94,26 @@ def test_equal_passages_have_equal_scores_in_order_of_ids(written, vectors, id_r
     assert (positions[is_found] == expected[is_found]).all()
 
 
+@pytest.mark.parametrize("number", range(len(KINDS)), ids=map(str, KINDS))
+def test_the_first_hits_are_the_same_whatever_top_k_is(written, vectors, id_rank, number):
+    index = open_vectors(*written(number), id_rank, OpenOptions())
+    scores, positions = index.search(vectors[1], 3)
+    for top_k in (50, 100):
+        more = index.search(vectors[1], top_k)
+        assert (scores == more[0][:, :3]).all()
+        assert (positions == more[1][:, :3]).all()
+
+
+def test_as_many_candidates_are_scored_again_whatever_top_k_is(written, vectors, id_rank):
+    index = open_vectors(*written(4), id_rank, OpenOptions(refine_factor=4))
+    # The worst order that coarse codes can give: one that says nothing of the exact one.
+    index._candidates = lambda queries, wanted: np.tile(np.arange(wanted), (len(queries), 1))
+    few, many = index.search(vectors[1], 3)[1], index.search(vectors[1], 40)[1]
+    assert (few == many[:, :3]).all()
+    assert (np.sort(many, axis=1) == np.arange(40)).all()
+    assert (few != index.search(vectors[1], 400)[1][:, :3]).any()
+
+
 @pytest.mark.parametrize("number", [3, 4, 7], ids=str)
 def test_the_same_choices_give_the_same_bytes(written, vectors, tmp_path, number):
     folder, kind, settings = written(number)

@@ -266,7 +266,7 @@ def test_a_folder_without_manifest_is_refused_with_the_command_to_build(tmp_path
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"format_version": 99}, "has format 99, this version reads 1"),
+        ({"format_version": 99}, "has format 99, this version reads 2"),
         ({"passages": 13}, "holds 12 passages, its manifest says 13"),
         ({"kind": "ball-tree"}, "unknown index kind 'ball-tree'"),
         ({"settings": {"analysis": "whitespace"}}, "splits words as 'whitespace'"),

@@ -1,9 +1,10 @@
 import faiss
 import numpy as np
 import pytest
+import torch
 
 from retriever.dense import open_vectors
-from retriever.flat import FlatIndex
+from retriever.flat import _BF16_UNIT, FlatIndex, _Kernel
 from retriever.options import PRECISIONS, OpenOptions
 from retriever.vectors import (
     FAISS_FILE,
@@ -121,6 +122,24 @@ def test_a_bound_that_does_not_hold_is_noticed(vectors, id_rank, monkeypatch):
     monkeypatch.setattr("retriever.flat._FP32_UNIT", 1e-12)
     with pytest.raises(ArithmeticError, match="less exact than"):
         index.search(vectors[1], 5)
+
+
+def test_a_row_is_kept_whose_error_and_rounding_both_pull_it_down():
+    # The worst wanted row is exactly 0. Another is exactly 0 too; its sum is off by the whole
+    # error, and rounding to bfloat16 takes it down further.
+    kernel = _Kernel(lambda block: block, np.array([0.01]), _BF16_UNIT)
+    floor = np.array([0.01 / (1 - _BF16_UNIT)])
+    assert kernel.lowest(floor) == pytest.approx(0, abs=1e-12)
+    fast = torch.tensor(-0.01).bfloat16().item()
+    assert fast < -0.01
+    assert fast >= kernel.threshold(floor)
+
+
+def test_the_first_hits_are_the_same_whatever_top_k_is(tmp_path, vectors, id_rank):
+    index, _ = open_flat(tmp_path, vectors[0], id_rank, "fp32")
+    few, many = index.search(vectors[1], 3), index.search(vectors[1], 50)
+    assert (few[0] == many[0][:, :3]).all()
+    assert (few[1] == many[1][:, :3]).all()
 
 
 def test_fewer_rows_than_wanted_give_them_all_once(id_rank):

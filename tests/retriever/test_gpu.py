@@ -5,11 +5,18 @@ import numpy as np
 import pytest
 
 from retriever.dense import open_vectors
-from retriever.errors import BadIndexError, DeviceError
+from retriever.errors import DeviceError
 from retriever.gpu import gpu_candidates, pick_gpus
 from retriever.kinds import open_retriever
 from retriever.options import OpenOptions
-from retriever.vectors import FAISS_FILE, FULL_FILE, StoredVectors, measure_rows
+from retriever.vectors import (
+    FAISS_FILE,
+    FULL_FILE,
+    StoredVectors,
+    measure_rows,
+    open_stored,
+    store_vectors,
+)
 
 HAS_GPU_BUILD = hasattr(faiss, "StandardGpuResources")
 
@@ -62,11 +69,38 @@ def test_candidates_stay_within_what_gpus_can_give():
     assert found.shape == (4, 2048)
 
 
-def test_hnsw_is_refused_on_gpus(tmp_path):
-    from retriever.dense import check_open_options
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "sq8"])
+def test_equal_rows_are_ordered_by_id_where_a_gpu_keeps_them_coarser(
+    tmp_path, monkeypatch, precision
+):
+    """Only the GPU is missing: FAISS searches the float16 rows, and their order, on the CPU."""
 
-    with pytest.raises(BadIndexError, match=r"device is 'cuda', but hnsw has no use for it"):
-        check_open_options("hnsw", OpenOptions(device="cuda"))
+    def rows_of_a_gpu(rows, gpus):
+        index = faiss.IndexScalarQuantizer(
+            rows.dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        )
+        index.train(rows.read(slice(None)))
+        index.add(rows.read(slice(None)))
+        return index
+
+    random = np.random.default_rng(0)
+    rows = random.standard_normal((1_000, 32), dtype=np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows[220:320] = rows[0]
+    store_vectors(rows, tmp_path, precision)
+    facts = measure_rows(open_stored(tmp_path, precision, *rows.shape))
+    settings = {"precision": precision, "dimension": 32, "max_norm": facts.max_norm}
+    settings["bf16_error"] = facts.bf16_error
+    id_rank = random.permutation(len(rows)).astype(np.int32)
+    expected = open_vectors(tmp_path, "flat", settings, id_rank, OpenOptions())
+    monkeypatch.setattr("retriever.dense.pick_gpus", lambda device: (0,))
+    monkeypatch.setattr("retriever.dense.shard_rows", rows_of_a_gpu)
+    found = open_vectors(tmp_path, "flat", settings, id_rank, OpenOptions(device="cuda"))
+    for top_k in (3, 50, 101):
+        for of_cpu, of_gpu in zip(
+            expected.search(rows[:20], top_k), found.search(rows[:20], top_k), strict=True
+        ):
+            assert (of_cpu == of_gpu).all()
 
 
 @pytest.mark.gpu

@@ -1,7 +1,11 @@
 import contextlib
+import json
 import logging
+import random
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,10 +60,46 @@ def test_a_build_option_for_another_kind_is_refused(
     assert [*tmp_path.iterdir()] == []
 
 
-@pytest.mark.parametrize("choice", ["nprobe", "ef_search", "refine_factor"])
-def test_an_open_option_for_another_kind_is_refused(flat_index, choice):
-    with pytest.raises(BadIndexError, match=f"{choice} is 3, but flat has no use for it"):
-        open_retriever(flat_index, OpenOptions(**{choice: 3}))
+@pytest.mark.parametrize(
+    "choice",
+    [{"nprobe": 3}, {"ef_search": 3}, {"refine_factor": 3}, {"device": "cuda"}, {"encoder": "m"}],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_open_option_for_another_kind_is_refused(bm25_index, tmp_path, kind, choice):
+    folder = tmp_path / "i"
+    shutil.copytree(bm25_index, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"kind": kind}))
+    [(name, value)] = choice.items()
+    fitting = {
+        "nprobe": {"ivf", "ivfpq"},
+        "ef_search": {"hnsw"},
+        "refine_factor": {"ivfpq"},
+        "device": {"flat", "ivf", "ivfpq", "hybrid"},
+        "encoder": {*KINDS} - {"bm25"},
+    }[name]
+    if kind not in fitting:
+        options = OpenOptions(**{name: Path(value) if name == "encoder" else value})
+        with pytest.raises(BadIndexError, match=f"{name} is {value!r}, but {kind} has no use for"):
+            open_retriever(folder, options)
+
+
+@pytest.mark.parametrize("kind", ["bm25", "flat", "hybrid"])
+def test_the_first_hits_are_the_same_whatever_top_k_is(
+    tmp_path, write_corpus, encoder_folder, kind
+):
+    draw = random.Random(0)
+    words = ["dublin", "river", "castle", "north", "king", "song", "green", "stone", "harp"]
+    texts = [" ".join(draw.choices(words, k=6)) for _ in range(150)]
+    rows = [{"id": str(at), "title": "", "text": text} for at, text in enumerate(texts)]
+    corpus = write_corpus(tmp_path / "c.jsonl", rows)
+    options = BuildOptions(encoder=None if kind == "bm25" else encoder_folder)
+    build_index(corpus, tmp_path / "i", kind, options)
+    with contextlib.closing(open_retriever(tmp_path / "i")) as retriever:
+        few, many = (retriever.search(texts[:5], top_k) for top_k in (3, 50))
+    assert [len(hits) for hits in few] == [3] * 5
+    assert few == [hits[:3] for hits in many]
 
 
 @pytest.mark.parametrize(

@@ -237,6 +237,24 @@ def test_the_server_answers_what_may_pass_with_503_and_the_rest_with_500(engine,
         assert client.get("/ready").json()["passages"] is None
 
 
+def test_a_query_that_fails_ends_the_others_of_its_search(engine, open_to):
+    retriever = open_to(max_concurrent=4, requests_per_s=50)
+    engine.usual = (429, "", {"Retry-After": "9"})  # awaited, were it not for the 401
+    engine.script = [engine.usual, engine.usual, (401, "", {})]
+    started = time.monotonic()
+    with pytest.raises(OnlineAuthError):
+        retriever.search([str(n) for n in range(40)], 1)
+    engine.usual = ENGINES["google"][0]
+    assert len(retriever.search(["next"], 1)[0]) == 1
+    assert time.monotonic() - started < 5.0
+    assert len(engine.asked) < 10
+
+
+@pytest.mark.parametrize(("rate", "most"), [(1000, 8), (0.5, 5), (0.01, 1)])
+def test_a_batch_is_no_larger_than_the_rate_allows(open_to, rate, most):
+    assert open_to(requests_per_s=rate, max_concurrent=8).max_batch == most
+
+
 def test_a_silent_engine_is_given_up(engine, open_to):
     engine.delay_s = 1.0
     with pytest.raises(SearchUnavailableError, match="ReadTimeout"):

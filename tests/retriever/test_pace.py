@@ -42,3 +42,13 @@ def test_the_estimate_counts_the_searches_before_and_its_own():
     pace.observe(10, 2.0)
     assert pace.estimate_s(0) == 2.0
     assert pace.estimate_s(25) == pytest.approx(2.0 * 3)
+
+
+def test_one_slow_search_is_soon_forgotten():
+    pace = Pace(10)
+    pace.observe(1, 40.0)  # a mapped index comes from the disk
+    for _ in range(3):
+        pace.observe(1, 0.01)
+    assert pace.estimate_s(0) < 0.5
+    pace.observe(1, 40.0)
+    assert pace.estimate_s(0) < 10.0

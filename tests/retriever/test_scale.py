@@ -1,7 +1,11 @@
 import contextlib
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -17,26 +21,43 @@ def free_port():
         return listener.getsockname()[1]
 
 
+# A slow machine: the command and every replica import torch, one after the other.
+START_S, STOP_S = 120.0, 60.0
+
+
 @contextlib.contextmanager
-def scaled(start, wait_until, *arguments):
-    """Run the command as a user would; gives a client of what it serves."""
+def scaled(wait_until, tmp_path, *arguments):
+    """Run the command as a user would; gives a client of what it serves.
+
+    What the command wrote is shown when anything fails.
+    """
     port = free_port()
-    process = start("retriever.scale", "--port", port, *arguments)
     url = f"http://127.0.0.1:{port}"
+    written = tmp_path / "written.txt"
+    command = [sys.executable, "-m", "retriever.scale", "--port", port, *arguments]
+    with written.open("w") as file:
+        process = subprocess.Popen([*map(str, command)], stdout=file, stderr=subprocess.STDOUT)
 
     def is_ready():
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, f"it ended with {process.returncode}"
         with contextlib.suppress(httpx.TransportError):
             return httpx.get(f"{url}/health", trust_env=False).status_code == 200
 
     try:
-        wait_until(is_ready, timeout_s=60.0)
-        with httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
-            yield client
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=40)
-    assert process.returncode == 0, stderr
+        try:
+            wait_until(is_ready, timeout_s=START_S)
+            with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+                yield client
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STOP_S)
+            finally:
+                process.kill()
+                process.wait()
+        assert process.returncode == 0
+    finally:  # pytest shows it if the test failed
+        sys.stdout.write(written.read_text())
 
 
 def rows(retriever, queries, top_k):
@@ -47,12 +68,12 @@ def rows(retriever, queries, top_k):
 
 @pytest.mark.slow
 def test_shards_on_ray_serve_answer_like_the_whole_index(
-    flat_index, start, wait_until, tiny_questions
+    flat_index, wait_until, tmp_path, tiny_questions
 ):
     queries = [row["question"] for row in tiny_questions]
     with contextlib.closing(open_retriever(flat_index)) as whole:
         expected = rows(whole, queries, 5)
-    with scaled(start, wait_until, "--index", flat_index, "--shards", 2) as client:
+    with scaled(wait_until, tmp_path, "--index", flat_index, "--shards", 2) as client:
         assert client.get("/ready").json()["passages"] == 12
         body = {"queries": queries, "topk": 5, "return_scores": True}
         for _ in range(2):
@@ -68,11 +89,11 @@ def test_shards_on_ray_serve_answer_like_the_whole_index(
 
 @pytest.mark.slow
 def test_replicas_on_ray_serve_ask_for_the_token_and_answer_side_by_side(
-    bm25_index, start, wait_until, monkeypatch
+    bm25_index, wait_until, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("RETRIEVER_TOKEN", "s3cret")
     arguments = ("--index", bm25_index, "--min-replicas", 1, "--max-replicas", 2)
-    with scaled(start, wait_until, *arguments) as client:
+    with scaled(wait_until, tmp_path, *arguments) as client:
         assert client.post("/retrieve", json={"queries": ["Stoker"]}).status_code == 401
         config = SearchClientConfig(str(client.base_url), token="s3cret")
         with (
@@ -95,6 +116,7 @@ def test_replicas_on_ray_serve_ask_for_the_token_and_answer_side_by_side(
         (["--min-replicas", "3", "--max-replicas", "2"], "min_replicas is 3 and max_replicas 2"),
         (["--threads", "0"], "threads is 0"),
         (["--index", "nowhere"], "no index at"),
+        (["--nprobe", "3"], "nprobe is 3, but bm25 has no use for it"),
     ],
 )
 def test_what_cannot_be_served_is_named_before_ray_is_started(
@@ -107,3 +129,62 @@ def test_what_cannot_be_served_is_named_before_ray_is_started(
     assert main(["--index", str(bm25_index), *arguments]) == 2
     assert f"error: {problem}" in capsys.readouterr().err
     assert not ray.is_initialized()
+
+
+def test_an_index_or_encoder_that_is_not_whole_is_named_before_ray_is_started(
+    flat_index, tmp_path, capsys
+):
+    import ray
+
+    from retriever.scale import main
+
+    torn = tmp_path / "torn"
+    shutil.copytree(flat_index, torn)
+    largest = max(torn.iterdir(), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[-1] ^= 1
+    largest.write_bytes(content)
+    assert main(["--index", str(torn), "--shards", "2"]) == 2
+    assert f"{largest} has sha256" in capsys.readouterr().err
+    arguments = ["--index", str(flat_index), "--shards", "2", "--encoder", str(tmp_path)]
+    assert main(arguments) == 2
+    assert f"error: no sentence-transformers model at {tmp_path}" in capsys.readouterr().err
+    assert not ray.is_initialized()
+
+
+def test_a_shard_that_is_away_may_come_back_and_one_that_fails_is_a_failure():
+    from ray.exceptions import ActorDiedError, RayTaskError
+    from ray.serve.exceptions import BackPressureError
+
+    from retriever.errors import SearchUnavailableError
+    from retriever.scale import _ask
+
+    def raising(error):
+        def result(timeout_s):
+            raise error
+
+        reply = SimpleNamespace(result=result)
+        return SimpleNamespace(search=SimpleNamespace(remote=lambda *_: reply))
+
+    for error in (ActorDiedError(), TimeoutError(), BackPressureError(64, 64)):
+        with pytest.raises(SearchUnavailableError, match=type(error).__name__):
+            _ask(raising(error))(None, 3)()
+    failed = RayTaskError("search", "a traceback", ValueError("a bug")).as_instanceof_cause()
+    with pytest.raises(RayTaskError, match="a traceback"):
+        _ask(raising(failed))(None, 3)()
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_ends_the_command_with_one_line(bm25_index, tmp_path):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        command = [sys.executable, "-m", "retriever.scale", "--index", bm25_index, "--port", port]
+        ended = subprocess.run(
+            [*map(str, command)], capture_output=True, text=True, timeout=START_S, check=False
+        )
+    sys.stdout.write(ended.stderr)  # shown if the test fails
+    assert ended.returncode == 2
+    assert [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in ended.stderr

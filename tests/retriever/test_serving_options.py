@@ -7,7 +7,7 @@ import signal
 import httpx
 import pytest
 
-from retriever import logs
+from retriever import logs, server
 from retriever.limits import Limits
 from retriever.manifest import read_manifest
 from retriever.service import make_app
@@ -34,7 +34,9 @@ def test_without_the_token_only_health_answers(serving, bm25):
         assert "security" in paths["/retrieve"]["post"]
         assert "security" not in paths["/health"]["get"]
         unauthorized = 'retriever_errors_total{kind="unauthorized"} 11.0'
-        assert unauthorized in client.get("/metrics").text
+        metrics = client.get("/metrics").text
+        assert unauthorized in metrics
+        assert 'retriever_requests_total{status="401"} 6.0' in metrics  # those of /retrieve
 
 
 def test_info_tells_manifest_limits_and_cache(serving, bm25, bm25_index):
@@ -127,6 +129,36 @@ def test_a_wrong_flag_is_one_line_and_status_2(bm25_index, run, arguments, probl
     assert status == 2
     assert stderr.startswith(problem)
     assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--encoder", "folder"], "--encoder is folder"),
+        (["--threads", "2"], "--threads is 2"),
+        (["--device", "cpu"], "--device is cpu"),
+        (["--nprobe", "0"], "--nprobe is 0"),
+        (["--ef-search", "9"], "--ef-search is 9"),
+        (["--refine-factor", "4"], "--refine-factor is 4"),
+        (["--verify"], "--verify is given"),
+        (["--rerank-depth", "9"], "--rerank-depth is 9, but nothing is reranked"),
+    ],
+)
+def test_a_flag_that_would_be_ignored_is_refused(capsys, monkeypatch, arguments, problem):
+    monkeypatch.setattr(server.logs, "configure", lambda _format: None)
+    monkeypatch.setattr(server.signal, "signal", lambda *_: None)
+    assert server.main(["--online", "nowhere.yaml", "--port", "0", *arguments]) == 2
+    stderr = capsys.readouterr().err
+    assert stderr.startswith(f"error: {problem}")
+    assert stderr.count("\n") == 1
+
+
+def test_threads_are_the_rerankers_when_the_engine_is_online(capsys, monkeypatch):
+    monkeypatch.setattr(server.logs, "configure", lambda _format: None)
+    monkeypatch.setattr(server.signal, "signal", lambda *_: None)
+    flags = ["--online", "nowhere.yaml", "--reranker", "nowhere", "--threads", "2"]
+    assert server.main([*flags, "--rerank-depth", "9", "--port", "0"]) == 2
+    assert "nowhere.yaml" in capsys.readouterr().err
 
 
 def test_a_log_line_has_its_fields_in_both_formats():

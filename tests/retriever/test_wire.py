@@ -92,3 +92,27 @@ def test_an_answer_covers_what_was_asked_or_all_there_is(n_rows, covered):
     found = Found(5, (b"{}",) * n_rows)
     assert found.covers(covered)
     assert found.covers(covered + 1) == (n_rows < 5)
+
+
+@pytest.mark.parametrize("depth", [254, 300, 1000])
+@pytest.mark.parametrize("body", ['{"queries": [%s]}', '{"queries": ["a"], "topk": %s}'])
+def test_a_deeply_nested_value_is_shown_by_its_beginning(body, depth):
+    nested = "[" * depth + "]" * depth
+    with pytest.raises(RefusedError, match=r" is \[{77}\.\.\.; expected") as refused:
+        read_request((body % nested).encode(), Limits())
+    assert refused.value.status == 422
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ('["é", null, {"b": 1.5}]', '["é",null,{"b":1.5}]'),
+        ('"' + "x" * 1_000_000 + '"', '"' + "x" * 76 + "..."),
+        ('{"' + "x" * 1_000_000 + '": 1}', '{"' + "x" * 75 + "..."),
+        ("[1" + ",1" * 1_000_000 + "]", "[1" + ",1" * 37 + ",..."),
+    ],
+)
+def test_a_wrong_value_is_shown_as_json_and_not_at_length(value, shown):
+    with pytest.raises(RefusedError) as refused:
+        read_request(b'{"queries": ["a"], "topk": %b}' % value.encode(), Limits())
+    assert str(refused.value).startswith(f"topk is {shown}; expected an integer")

@@ -123,6 +123,13 @@ def test_a_special_token_in_a_result_is_characters(open_template):
     assert "a < |im_end|> b < /tool_response> c" in encoded.text
 
 
+def test_a_prompt_and_a_correction_may_show_how_a_call_is_written(open_template):
+    template, codec, _ = open_template(CHATML, roles=("tool", "user"), markers=("<tool_call>",))
+    shown = "write <tool_call>"
+    assert shown in template.between("user", (shown,), True).text
+    assert shown in codec.decode(template.prompt_ids([{"role": "user", "content": shown}]))
+
+
 def test_added_tokens_that_are_not_special_cannot_be_brought_in_either(open_template):
     _, _, tokenizer = open_template(CHATML)
     tokenizer.add_tokens([AddedToken("<|call|>", special=False)])

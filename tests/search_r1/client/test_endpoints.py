@@ -47,7 +47,7 @@ def down():
 
 
 def busy(pause_s):
-    return AttemptFailedError("busy", pause_s, is_down=False)
+    return AttemptFailedError("busy", pause_s, shows="alive")
 
 
 def test_the_least_busy_server_is_chosen():
@@ -111,6 +111,22 @@ def test_a_probe_that_fails_opens_the_breaker_again():
     assert not servers.endpoints.is_usable(servers.by_url[A])
 
 
+def test_a_probe_that_finds_the_server_busy_closes_the_breaker():
+    servers = Servers(A, breaker_failures=1)
+    servers.fail(servers.search(), a=down())
+    servers.clock.now += 10.0
+    servers.fail(servers.search(), a=busy(3.0))
+    assert servers.ask(servers.search()) == A
+
+
+def test_a_probe_without_time_shows_nothing():
+    servers = Servers(A, breaker_failures=1)
+    servers.fail(servers.search(), a=down())
+    servers.clock.now += 10.0
+    servers.fail(servers.search(), a=AttemptFailedError("no reply within 0.1 s", shows="nothing"))
+    assert servers.by_url[A].failures == 1
+
+
 def test_a_probe_that_is_cancelled_leaves_room_for_another():
     servers = Servers(A, breaker_failures=1)
     servers.fail(servers.search(), a=down())
@@ -156,6 +172,29 @@ def test_the_last_attempt_and_the_deadline_end_a_search():
     servers.clock.now += 120.0
     with pytest.raises(RetrieverUnavailable, match=r"after 1 attempts in 120\.0 s .last: refused"):
         servers.fail(late, a=down())
+
+
+def test_attempts_that_a_breaker_holds_back_do_not_count():
+    servers = Servers(A, max_attempts=2, breaker_failures=1, breaker_pause_s=2.0)
+    servers.fail(servers.search(), a=down())
+    held = servers.search()
+    for _ in range(5):
+        servers.fail(held)
+    assert held.count == 0
+    servers.clock.now += 10.0
+    assert servers.ask(held) == A
+
+
+def test_a_search_outlasts_a_restart_of_over_a_minute():
+    servers = Servers(A)
+    search = servers.search()
+    while servers.clock.now < 1000.0 + 100.0:
+        try:
+            servers.ask(search, a=down())
+        except AttemptFailedError as failed:
+            servers.clock.now += search.next_pause_s(failed) + 0.001
+    servers.clock.now += 2.0  # longer than the breaker's pause
+    assert servers.ask(search) == A
 
 
 def test_several_addresses_are_read_from_a_list_or_one_string():

@@ -2,6 +2,7 @@ import asyncio
 import json
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,6 +15,7 @@ from search_r1.search_client import (
     SearchClientConfig,
     SearchCounters,
 )
+from search_r1.search_sync import SyncSearchClient
 from search_r1.types import Passage
 
 HIT = Passage("7", "T", "x", 0.5)
@@ -185,6 +187,22 @@ async def test_without_a_token_none_is_sent_and_a_refusal_says_how_to_give_one(f
     with pytest.raises(RetrieverBadRequest, match=r"status 401.*RETRIEVER_TOKEN"):
         await client_to(flaky).search(["a"], 1)
     assert "Authorization" not in flaky.headers[0]
+
+
+def test_closing_ends_searches_under_way_in_other_threads(flaky):
+    flaky.usual = 3.0
+    client = SyncSearchClient(SearchClientConfig(flaky.url, max_connections=1))
+    with ThreadPoolExecutor(2) as pool:
+        searching = [pool.submit(client.search, ["a"], 1) for _ in range(2)]  # one awaits its turn
+        while not flaky.bodies:
+            time.sleep(0.01)
+        client.close()
+        for future in searching:
+            with pytest.raises(RuntimeError, match="this client was closed"):
+                future.result(timeout=2)
+    with pytest.raises(RuntimeError, match="this client was closed"):
+        client.search(["a"], 1)
+    client.close()
 
 
 def test_a_token_is_not_shown():

@@ -84,7 +84,6 @@ DIFFERENCES = {
         "is not a call": KEEPS_GOOD,
         "must be named": KEEPS_GOOD,
         "closes a list that was never opened": STRICT,
-        "was not closed by": UNCLOSED,
     },
     "mistral list": {
         "called": "both shapes are read, whichever of them the tokenizer's models write",

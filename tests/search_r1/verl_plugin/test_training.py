@@ -139,7 +139,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(world):
         "search_r1.prompt_style=chat",
         "search_r1.result_style=chat",
         "search_r1.parser=hermes",
-        "search_r1.parser_options={is_single_call: true}",
+        "+search_r1.parser_options.is_single_call=true",
         "search_r1.is_format_checked=false",  # the rows' prompt shows search tags
         "trainer.total_training_steps=3",
         "reward.custom_reward_function.path=pkg://search_r1.verl_plugin.reward",
