@@ -29,6 +29,7 @@ _DPR_TOWERS = {
 }
 # Larger batches of long texts leave the CPU's caches and are slower.
 _CPU_TOKENS_AT_ONCE = 4096
+_CALL_TOKENS = 100  # what calling MiniLM costs on two cores, in tokens it could have read meanwhile
 
 
 class TextModel(Protocol):
@@ -205,8 +206,7 @@ class _TokenModel:
         found = self._split.encode_batch_fast([prefix + text for text in texts])
         ids = [encoding.ids for encoding in found]
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        tokens_at_once = _CPU_TOKENS_AT_ONCE if self.device == "cpu" else None
-        for batch in _batches([len(row) for row in ids], batch_size, tokens_at_once):
+        for batch in _batches([len(row) for row in ids], batch_size, self.device == "cpu"):
             vectors[batch] = self._forward([ids[at] for at in batch])
         return vectors
 
@@ -225,21 +225,35 @@ class _TokenModel:
         return vectors
 
 
-def _batches(
-    lengths: list[int], batch_size: int, tokens_at_once: int | None
-) -> Iterator[list[int]]:
-    """Yield places in batches, longest texts first, so that little of a batch is padding."""
-    batch: list[int] = []
-    for at in sorted(range(len(lengths)), key=lambda at: -lengths[at]):
+def _batches(lengths: list[int], batch_size: int, is_cpu: bool) -> Iterator[list[int]]:
+    """Yield places in batches of like length, longest texts first."""
+    ordered = sorted(range(len(lengths)), key=lambda at: -lengths[at])
+    for start, end in _cuts([lengths[at] for at in ordered]) if is_cpu else [(0, len(ordered))]:
         most = batch_size
-        if batch and tokens_at_once:
-            most = min(batch_size, max(tokens_at_once // lengths[batch[0]], 1))
-        if batch and len(batch) >= most:
-            yield batch
-            batch = []
-        batch.append(at)
-    if batch:
-        yield batch
+        if is_cpu:
+            most = min(batch_size, max(_CPU_TOKENS_AT_ONCE // max(lengths[ordered[start]], 1), 1))
+        for first in range(start, end, most):
+            yield ordered[first : min(first + most, end)]
+
+
+def _cuts(lengths: list[int]) -> list[tuple[int, int]]:
+    """Cut falling lengths into runs where another call costs less than padding them alike would.
+
+    Padding is most of the work where short and long queries meet.
+    """
+    ends = [at for at in range(1, len(lengths)) if lengths[at] != lengths[at - 1]]
+    bounds = [0, *ends, len(lengths)] if lengths else [0]
+    cost, cut = [0.0] * len(bounds), [0] * len(bounds)  # of what stands before each bound
+    for end in range(1, len(bounds)):
+        cost[end], cut[end] = min(
+            (cost[i] + _CALL_TOKENS + lengths[bounds[i]] * (bounds[end] - bounds[i]), i)
+            for i in range(end)
+        )
+    runs, end = [], len(bounds) - 1
+    while end:
+        runs.append((bounds[cut[end]], bounds[end]))
+        end = cut[end]
+    return runs[::-1]
 
 
 @dataclass(slots=True)

@@ -1,0 +1,36 @@
+"""Texts are batched so that little of the work is padding."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("torch")
+
+from retriever.text_models import _batches, _cuts
+
+
+@pytest.mark.parametrize(
+    ("lengths", "runs"),
+    [
+        ([], []),
+        ([12] * 64, [(0, 64)]),
+        ([12, 11, 10], [(0, 3)]),  # less padding than another call costs
+        ([30] * 2 + [10] * 60, [(0, 2), (2, 62)]),
+        ([250] + [20] * 5 + [9] * 100, [(0, 1), (1, 6), (6, 106)]),
+    ],
+)
+def test_texts_are_cut_where_padding_costs_more_than_a_call(lengths, runs):
+    assert _cuts(lengths) == runs
+
+
+@given(
+    lengths=st.lists(st.integers(0, 300), max_size=80),
+    batch_size=st.integers(1, 64),
+    is_cpu=st.booleans(),
+)
+def test_every_text_is_in_one_batch(lengths, batch_size, is_cpu):
+    batches = list(_batches(lengths, batch_size, is_cpu))
+    assert sorted(at for batch in batches for at in batch) == list(range(len(lengths)))
+    assert all(0 < len(batch) <= batch_size for batch in batches)
+    longest = [max(lengths[at] for at in batch) for batch in batches]
+    assert longest == sorted(longest, reverse=True)
