@@ -6,7 +6,6 @@ goes on when the same command is run again, to the same bytes.
 """
 
 import logging
-import os
 import signal
 import sys
 import time
@@ -21,6 +20,7 @@ from tqdm import tqdm
 from retriever.build_folder import aside_of, build_folder, check_place
 from retriever.build_options import parse_arguments, read_options
 from retriever.encoder import check_encoder_folder, fingerprint
+from retriever.environment import prepare_libraries
 from retriever.errors import BuildError, CorpusError, RetrievalError
 from retriever.kinds import AUTO, load_kind, resolve_kind
 from retriever.manifest import FileFacts, Manifest, hash_file, write_manifest
@@ -118,8 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parse_arguments(arguments, __doc__)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("retriever").setLevel(logging.INFO)
-    # Beside other busy processes, OpenMP threads that spin while they wait cost most of the time.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_libraries()
     signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
     try:

@@ -23,6 +23,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 
 from retriever.dense import DenseRetriever
 from retriever.encoder import check_encoder_folder, open_encoder
+from retriever.environment import prepare_libraries
 from retriever.errors import RetrievalError, SearchUnavailableError
 from retriever.kinds import open_retriever, open_store
 from retriever.limits import Limits
@@ -214,8 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = _parse(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logger.setLevel(logging.INFO)
-    # As in retriever.server; replicas inherit it.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_libraries()  # replicas inherit it
     try:
         options = _read_options(parsed)
         token = read_token(parsed.token_file)

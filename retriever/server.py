@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from retriever import logs
+from retriever.environment import prepare_libraries
 from retriever.errors import RetrievalError
 from retriever.kinds import open_retriever
 from retriever.limits import Limits
@@ -72,9 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 after a signal, 2 with one line on stderr when it cannot serve."""
     parsed = _parse(arguments)
     logs.configure(parsed.log_format)
-    # Idle OpenMP threads must sleep, not spin: next to a busy trainer, spinning makes a lone dense
-    # query ten times slower. Read when torch or FAISS is imported, which is later.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_libraries()
     signal.signal(signal.SIGTERM, _exit_cleanly)
     signal.signal(signal.SIGINT, _exit_cleanly)
     with ExitStack() as stack:

@@ -24,6 +24,7 @@ import psutil
 from retriever.bench.materials import BenchError, Materials, say
 from retriever.bench.servers import ServerDiedError
 from retriever.bench.tables import make_tables
+from retriever.environment import prepare_libraries
 
 # In this order; each module has run(materials) -> JSON object.
 PARTS = {
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the parts asked for; 0 when their figures are written, 2 with one line when not."""
     parsed = _parse(arguments)
     # Of what is measured here; Search-R1's server runs as its users start it.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_libraries()
     signal.signal(signal.SIGTERM, _stop)  # the servers under measurement end with the bench
     materials = Materials(parsed.artifacts, parsed.work or parsed.artifacts / "bench", parsed.peer)
     try:

@@ -17,10 +17,11 @@ import httpx
 import psutil
 
 from retriever.bench.load import HOST
+from retriever.environment import SETTINGS
 
 _STOP_S = 20.0
 _PEER_START_S = 300.0
-_UNSET = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS")  # every server runs as its users start it
+_UNSET = (*SETTINGS, "OMP_NUM_THREADS")  # every server runs as its users start it
 
 
 class ServerDiedError(RuntimeError):

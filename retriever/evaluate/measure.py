@@ -1,6 +1,5 @@
 """Search all questions with one setting of one index, and take time and memory."""
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from retriever.environment import prepare_libraries
 from retriever.evaluate.sweep import Setting
 from retriever.kinds import open_retriever
 from retriever.manifest import read_manifest
@@ -57,7 +57,7 @@ def measure(
         encoder: Its folder, if it moved.
         threads: CPU threads; None uses every core.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the server does
+    prepare_libraries()  # as the server does
     retriever = open_retriever(setting.index, setting.options(encoder, threads))
     try:
         starts = range(0, len(queries), _ALL_AT_ONCE)
