@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_r1.assembly import FormatConfig, assemble
+from search_r1.endings import eos_ids_of
 from search_r1.format_check import check_format
 from search_r1.launch.errors import LaunchError, UsageError
 from search_r1.loop import LoopConfig
@@ -145,7 +146,8 @@ def _check_served_format(
         parser_options=served.options,
     )
     try:
-        parts = assemble(tokenizer, (), form, LoopConfig(), _NoSearcher())
+        eos_ids = eos_ids_of(tokenizer.name_or_path, tokenizer)  # as in training
+        parts = assemble(tokenizer, eos_ids, form, LoopConfig(), _NoSearcher())
         check_format(parts, [{"role": "user", "content": "?"}])
     except ValueError as error:
         hint = (

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow.parquet
 from omegaconf import DictConfig
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+from transformers import AutoTokenizer
 
 from search_r1.assembly import LoopParts, assemble
+from search_r1.endings import eos_ids_of
 from search_r1.format_check import check_format
 from search_r1.prompts import build_prompt
 from search_r1.search_client import SearchClient
@@ -58,23 +58,6 @@ def shared(config: DictConfig, tokenizer: Any) -> Shared:
     if id(config) not in _shared:
         _shared[id(config)] = Shared(config, tokenizer)
     return _shared[id(config)]
-
-
-@functools.cache
-def _listed_eos_ids(model_path: str) -> tuple[int, ...]:
-    ids: set[int] = set()
-    for kind in (GenerationConfig, AutoConfig):
-        try:
-            eos = kind.from_pretrained(model_path).eos_token_id
-        except (OSError, ValueError, AttributeError):  # the file or the field is missing
-            continue
-        ids |= set(eos) if isinstance(eos, list) else {eos} - {None}
-    return tuple(sorted(ids))
-
-
-def eos_ids_of(model_path: str, tokenizer: Any) -> tuple[int, ...]:
-    """Give every id at which vLLM ends the text: instruct models list several."""
-    return _listed_eos_ids(model_path) or (tokenizer.eos_token_id,)
 
 
 def check_prompts(config: DictConfig) -> None:

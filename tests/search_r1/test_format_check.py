@@ -1,6 +1,7 @@
 """What a run is told before it starts, when prompt, template, tools and parser do not agree."""
 
 import asyncio
+import copy
 import json
 
 import pytest
@@ -41,8 +42,9 @@ class NoSearcher:
 @pytest.fixture
 def check(bpe_tokenizer):
     def run(template, messages, **form):
-        bpe_tokenizer.chat_template = template
-        parts = assemble(bpe_tokenizer, (), FormatConfig(**form), LoopConfig(), NoSearcher())
+        tokenizer = copy.deepcopy(bpe_tokenizer)  # others share it
+        tokenizer.chat_template = template
+        parts = assemble(tokenizer, (), FormatConfig(**form), LoopConfig(), NoSearcher())
         try:
             check_format(parts, messages)
         finally:
@@ -110,9 +112,10 @@ MISTRAL = (
 
 
 def test_a_format_whose_calls_begin_with_a_special_token_passes(mistral_tokenizer):
-    mistral_tokenizer.chat_template = MISTRAL
+    tokenizer = copy.deepcopy(mistral_tokenizer)  # others share it
+    tokenizer.chat_template = MISTRAL
     form = FormatConfig(prompt_style="chat", result_style="chat", parser="mistral")
-    parts = assemble(mistral_tokenizer, (), form, LoopConfig(), NoSearcher())
+    parts = assemble(tokenizer, (), form, LoopConfig(), NoSearcher())
     check_format(parts, QUESTION)
     written = parts.style.results(["found"], True)
     assert (

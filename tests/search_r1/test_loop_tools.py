@@ -1,6 +1,7 @@
 """Several tools, several calls in a turn, results as chat messages: the same loop."""
 
 import asyncio
+import copy
 import itertools
 
 import pytest
@@ -65,14 +66,15 @@ def chat_codec(tokenizer):
 @pytest.fixture(scope="session")
 def run_tools(tokenizer, chat_codec, searcher_of, passages):
     """Run a script of hermes turns; gives the trajectory, the policy and the adding tool."""
+    chat = copy.deepcopy(tokenizer)  # others share it
+    chat.chat_template = CHAT
 
     def run(script, *, style="chat", add=None, parser_options=None, **limits):
         add = add or Add()
         parser = get_tool_parser("hermes")(**(parser_options or {}))
         made = RawStyle(chat_codec, parser)
         if style == "chat":
-            tokenizer.chat_template = CHAT
-            made = ChatStyle(ChatTemplate(tokenizer, chat_codec, [], ("tool", "user")), parser)
+            made = ChatStyle(ChatTemplate(chat, chat_codec, [], ("tool", "user")), parser)
         policy = ScriptedPolicy(script, chat_codec)
 
         async def roll():

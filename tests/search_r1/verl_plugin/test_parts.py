@@ -11,7 +11,6 @@ from search_r1.verl_plugin.parts import Shared, check_prompts
 @pytest.fixture
 def config_of(tmp_path, bpe_tokenizer):
     """Make a training config over question files of one row."""
-    bpe_tokenizer.chat_template = None
     bpe_tokenizer.save_pretrained(tmp_path / "model")
     rows = make_rows([("tiny", Question("1", "who wrote Dracula", ("Bram",)))], "train", "two_shot")
     write_rows(rows, tmp_path / "questions.parquet")
