@@ -62,7 +62,7 @@ def test_the_presets_are_listed_with_a_line_each_the_default_first() -> None:
 def test_every_preset_passes_verls_own_validation(configs: dict[str, dict[str, Any]]) -> None:
     assert set(configs) == NAMES
     for name, config in configs.items():
-        is_cpu = name == "quickstart"
+        is_cpu = name in CPU_NAMES
         assert config["trainer"]["device"] == ("cpu" if is_cpu else "cuda")
         assert ("VERL_PLATFORM" in config["search_r1"]["env"]) == is_cpu
         assert Path(
