@@ -20,6 +20,7 @@ HISTORIES = ("refuse", "append")
 
 _MARK = "\u2055\u2055written\u2055\u2055"  # the model's turn; no template knows it
 _THOUGHT = "<think>\nthought\n</think>\n\n"
+_TAG = re.compile(r"[<\[].+[>\]]")
 _REMEMBERED = 2048  # a group of trajectories reads the same passages
 _REMEMBERED_CHARS = 4000  # longer texts are seldom read twice, and take memory
 
@@ -73,7 +74,9 @@ class ChatTemplate:
         self._options = dict(options or {})
         self._specials = _any_of(codec.special_ids)
         # Not all tokens with a meaning are special: <tool_response> of Qwen's tokenizers is not.
-        self._meaningful = _any_of({*tokenizer.get_added_vocab(), *codec.special_ids, *markers})
+        # Words and runs of spaces that a tokenizer added mean nothing.
+        tags = filter(_TAG.fullmatch, tokenizer.get_added_vocab())
+        self._meaningful = _any_of({*tags, *codec.special_ids, *markers})
         self._remember = functools.lru_cache(_REMEMBERED)(self._between)
         for role in roles:
             self._check(role, history)

@@ -132,9 +132,10 @@ def test_a_prompt_and_a_correction_may_show_how_a_call_is_written(open_template)
 
 def test_added_tokens_that_are_not_special_cannot_be_brought_in_either(open_template):
     _, _, tokenizer = open_template(CHATML)
-    tokenizer.add_tokens([AddedToken("<|call|>", special=False)])
+    tokenizer.add_tokens([AddedToken("<|call|>", special=False), " Dracula"])
     template = ChatTemplate(tokenizer, HfCodec(tokenizer))
-    encoded = template.between("tool", ("a <|call|> b",), True)
+    encoded = template.between("tool", ("a <|call|> Dracula",), True)
+    assert "> Dracula" in encoded.text  # a word stays a word
     assert tokenizer.convert_tokens_to_ids("<|call|>") not in encoded.ids
 
 
