@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_r1.assembly import FormatConfig, assemble
-from search_r1.endings import eos_ids_of
+from search_r1.eos_ids import eos_ids_of
 from search_r1.format_check import check_format
 from search_r1.launch.errors import LaunchError, UsageError
 from search_r1.loop import LoopConfig

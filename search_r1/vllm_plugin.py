@@ -7,7 +7,6 @@ rollouts, so a model is served as it was trained. ``python -m search_r1.serve`` 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,9 +19,9 @@ from vllm.entrypoints.openai.engine.protocol import (
     ToolCall,
 )
 from vllm.tool_parsers.abstract_tool_parser import ToolParser, ToolParserManager
-from vllm.transformers_utils.config import try_get_generation_config
 
 from search_r1.answers import ANSWER_CLOSE
+from search_r1.eos_ids import eos_ids_of
 from search_r1.parsers import (
     ToolCallDelta,
     get_tool_parser,
@@ -134,20 +133,9 @@ class _ServedParser(ToolParser):  # type: ignore[misc]  # vLLM is read as Any
 
 def _endings(tokenizer: Any) -> list[str]:
     """Give the texts of the tokens that end a turn of this tokenizer's model."""
-    listed = _listed_ending_ids(getattr(tokenizer, "name_or_path", "") or "")
+    listed = eos_ids_of(getattr(tokenizer, "name_or_path", "") or "", tokenizer)
     ids = {tokenizer.eos_token_id, *listed} - {None}
     return [tokenizer.decode([token_id], skip_special_tokens=False) for token_id in ids]
-
-
-@functools.cache
-def _listed_ending_ids(model: str) -> tuple[int, ...]:
-    """Read the ids from the model's files, as vLLM does to know where generation ends."""
-    try:
-        config = try_get_generation_config(model, trust_remote_code=False) if model else None
-    except ValueError:  # a configuration that only the model's own code can read
-        config = None
-    listed = config.eos_token_id if config else None
-    return tuple(listed) if isinstance(listed, list) else (listed,) if listed is not None else ()
 
 
 def _piece(call: ToolCallDelta) -> DeltaToolCall:

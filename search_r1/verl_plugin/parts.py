@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from transformers import AutoTokenizer
 
 from search_r1.assembly import LoopParts, assemble
-from search_r1.endings import eos_ids_of
+from search_r1.eos_ids import eos_ids_of
 from search_r1.format_check import check_format
 from search_r1.prompts import build_prompt
 from search_r1.search_client import SearchClient
