@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
 
 from search_r1.parsers.vllm_old_paths import old_import_paths
+from search_r1.python_files import import_python_file
 
 
 def import_file(path: str) -> ModuleType:
-    """Import a Python file under a name of its own, so that it shadows no module.
+    """Import a Python file that may import from where vLLM's parsers used to be.
 
     Raises:
         ValueError: If it is no Python file, or raises while it is imported.
@@ -23,22 +22,8 @@ def import_file(path: str) -> ModuleType:
             f"the tool parser plugin {path!r} is not a Python file; give the path of an existing "
             ".py file."
         )
-    name = f"search_r1_plugin_{file.stem}_{hashlib.sha256(bytes(file)).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"the tool parser plugin {path!r} cannot be imported by Python.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # vLLM imports a registered parser again by its module's name
-    try:
-        with old_import_paths():
-            spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise ValueError(
-            f"the tool parser plugin {path!r} does not import: {type(error).__name__}: {error}. "
-            "Run it with python to see where."
-        ) from error
-    return module
+    with old_import_paths():
+        return import_python_file(file)
 
 
 def vllm_parsers_of(module: ModuleType) -> list[str]:

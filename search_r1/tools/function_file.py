@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import inspect
 import json
 import sys
@@ -14,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from search_r1.python_files import import_python_file, module_name_of
 from search_r1.tools.base import ToolError, ToolResult
 from search_r1.tools.signatures import FunctionArguments
 
@@ -25,7 +24,7 @@ def load_function(file: str | Path, name: str) -> Callable[..., Any]:
         ValueError: If the file is missing or does not import, or has no such function.
     """
     path = Path(file).resolve()
-    module = _import_file(path)
+    module = _import_once(path)
     function = getattr(module, name, None)
     if not callable(function):
         named = sorted(
@@ -69,22 +68,8 @@ def to_result(value: object) -> ToolResult:
     return ToolResult(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def _import_file(path: Path) -> ModuleType:
-    """Import a file under a name made of its path, so that every tool of it shares one module."""
-    name = f"search_r1_tools_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if not path.is_file() or spec is None or spec.loader is None:
+def _import_once(path: Path) -> ModuleType:
+    """Import a file, unless another tool of it did: they share one module."""
+    if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"there is no Python file {path}; `file` names a .py file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # annotations are resolved by way of it
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise ValueError(
-            f"{path} does not import: {type(error).__name__}: {error}. Run python {path} to see "
-            "where."
-        ) from error
-    return module
+    return sys.modules.get(module_name_of(path)) or import_python_file(path)
