@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search_r1.observations import Encoded
+from search_r1.parsers.results import any_of, break_up
 from search_r1.tokens import HfCodec
 
 HISTORIES = ("refuse", "append")
@@ -72,11 +73,11 @@ class ChatTemplate:
         self._codec = codec
         self._schemas = [dict(schema) for schema in schemas]
         self._options = dict(options or {})
-        self._specials = _any_of(codec.special_ids)
+        self._specials = any_of(codec.special_ids)
         # Not all tokens with a meaning are special: <tool_response> of Qwen's tokenizers is not.
         # Words and runs of spaces that a tokenizer added mean nothing.
         tags = filter(_TAG.fullmatch, tokenizer.get_added_vocab())
-        self._meaningful = _any_of({*tags, *codec.special_ids, *markers})
+        self._meaningful = any_of({*tags, *codec.special_ids, *markers})
         self._remember = functools.lru_cache(_REMEMBERED)(self._between)
         for role in roles:
             self._check(role, history)
@@ -124,7 +125,11 @@ class ChatTemplate:
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Encode the messages and the opening of the model's turn."""
-        messages = [{**m, "content": self._defuse(m["content"], self._specials)} for m in messages]
+        # A question that holds a special token must not end its own message.
+        messages = [
+            m if m["content"] is None else {**m, "content": break_up(m["content"], self._specials)}
+            for m in messages
+        ]
         return self._encode(self.render(messages, has_reply=True, has_tools=True))
 
     def between(self, role: str, contents: tuple[str, ...], is_turn_closed: bool) -> Encoded:
@@ -172,7 +177,7 @@ class ChatTemplate:
         # A correction shows the model how a call is written; a result must not.
         tokens = self._meaningful if role == "tool" else self._specials
         for number, content in enumerate(contents):
-            message = {"role": role, "content": self._defuse(content, tokens)}
+            message = {"role": role, "content": break_up(content, tokens)}
             if role == "tool":
                 message |= {"name": "tool", "tool_call_id": f"call{number:05d}"}
             given.append(message)
@@ -214,17 +219,5 @@ class ChatTemplate:
                 f"{before[-80:]!r}. To keep its turns as written set search_r1.history: append."
             )
 
-    def _defuse(self, content: str | None, tokens: re.Pattern[str]) -> str | None:
-        """Keep a text that contains a token with a meaning from ending its own message."""
-        if content is None:
-            return None
-        return tokens.sub(lambda token: f"{token[0][:1]} {token[0][1:]}", content)
-
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
-
-
-def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
-    """Match any of some texts, the longest that fits."""
-    ordered = sorted(filter(None, texts), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, ordered)) or r"(?!)")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_r1.parsers.base import ExtractedToolCalls, ParseStatus
-from search_r1.parsers.calls import HOW_TO_ANSWER, CallError, make_call, read_json
+from search_r1.parsers.calls import CallError, make_call, read_json
 from search_r1.parsers.results import RESPONSE_CLOSE, RESPONSE_OPEN
 from search_r1.types import ToolCall
 
@@ -118,12 +118,6 @@ def judge(
         error=error,
         unfinished=markers.unfinished(text, is_read=bool(calls)),
     )
-
-
-def describe_error(message: str) -> str:
-    """Say what was wrong; how a call is written stands in the prompt, which a parser has not."""
-    how_to_call = "Call a tool in the format of the prompt."
-    return f"That did not work: {message}. {how_to_call} {HOW_TO_ANSWER}"
 
 
 def _strings(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Iterable, Sequence
 
 RESPONSE_OPEN, RESPONSE_CLOSE = "<tool_response>", "</tool_response>"
@@ -11,9 +13,22 @@ LLAMA_MARKERS = ("<|",)  # every special token of Llama begins with it
 
 def defuse(text: str, markers: Iterable[str]) -> str:
     """Put a space into every marker that a text holds: ``< /tool_response>``."""
-    for marker in markers:
-        text = text.replace(marker, f"{marker[0]} {marker[1:]}")
-    return text
+    return break_up(text, any_of(markers))
+
+
+def break_up(text: str, markers: re.Pattern[str]) -> str:
+    """Put a space into every match, behind its first character."""
+    return markers.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+
+
+def any_of(markers: Iterable[str]) -> re.Pattern[str]:
+    """Match any of some strings, the longest that fits; none without any."""
+    return _any_of(tuple(sorted(filter(None, markers), key=len, reverse=True)))
+
+
+@functools.lru_cache
+def _any_of(markers: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, markers)) or r"(?!)")
 
 
 def write_tool_responses(texts: Sequence[str]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
@@ -22,13 +21,11 @@ from search_r1.parsers.base import (
     ToolSchema,
 )
 from search_r1.parsers.calls import dump_arguments
-from search_r1.parsers.engine_results import describe_error, find_markers, judge
+from search_r1.parsers.engine_parser import EngineParser
+from search_r1.parsers.engine_results import find_markers, judge
 from search_r1.parsers.requests import adjust_for_tools, tools_of
-from search_r1.parsers.results import defuse, write_tool_responses
 
 T = TypeVar("T")
-
-logger = logging.getLogger(__name__)
 
 
 def adapt(name: str) -> type[ToolParser]:
@@ -51,10 +48,10 @@ def adapt(name: str) -> type[ToolParser]:
     known = VerlToolParser._registry
     if name not in known:
         raise ValueError(f"verl has no tool parser {name!r}; it has {', '.join(sorted(known))}.")
-    return type(known[name].__name__, (_VerlParser,), {"verl_class": known[name]})
+    return type(known[name].__name__, (_VerlParser,), {"engine_class": known[name]})
 
 
-class _VerlParser(ToolParser):
+class _VerlParser(EngineParser):
     """A parser of verl; :func:`adapt` makes a subclass for each.
 
     Args:
@@ -66,24 +63,22 @@ class _VerlParser(ToolParser):
         ValueError: If the tokenizer is missing or a tool does not fit verl's schema class.
     """
 
-    verl_class: type[Any]
+    engine = "verl"
 
     def __init__(
         self, tokenizer: Any = None, tools: Sequence[ToolSchema] = (), *, stop: Sequence[str] = ()
     ) -> None:
-        super().__init__(tokenizer, tools)
+        super().__init__(tokenizer, tools, stop=stop)
         if tokenizer is None:
             raise ValueError(
-                f"verl's {self.verl_class.__name__} is made with the model's tokenizer, "
+                f"verl's {self.engine_class.__name__} is made with the model's tokenizer, "
                 "but there was none; pass tokenizer=."
             )
-        self._parser = self.verl_class(_TextTokenizer(tokenizer))
+        self._parser = self.engine_class(_TextTokenizer(tokenizer))
         self._call_markers = find_markers(self._parser)
         self.markers = self._call_markers.of_results
         self._verl_tools = _convert_tools(self.tools)
         self._num_streamed = 0
-        self._has_failed = False
-        self.stop = tuple(stop)
         ids = self._parser.stop_token_ids
         self.stop_token_ids = tuple(i for i in ids if isinstance(i, int) and i >= 0)
 
@@ -129,25 +124,6 @@ class _VerlParser(ToolParser):
         )
         self._num_streamed += len(pieces)
         return StreamDelta(current_text[start:end], pieces) if end > start or pieces else None
-
-    def format_results(self, texts: Sequence[str]) -> str:
-        """Write results the Hermes way: no engine says how a format writes them in a raw prompt."""
-        return write_tool_responses([defuse(text, self.markers) for text in texts])
-
-    def explain(self, message: str) -> str:
-        """Say what was wrong; the engine's parser does not know how its calls are written."""
-        return describe_error(message)
-
-    def _log_failure(self) -> None:
-        """Report what verl's parser raised, once: a parser that fails would fill the log."""
-        level = logging.DEBUG if self._has_failed else logging.WARNING
-        self._has_failed = True
-        logger.log(
-            level,
-            "verl's %s raised on what the model wrote; it counts as no call read",
-            self.verl_class.__name__,
-            exc_info=True,
-        )
 
 
 class _TextTokenizer:

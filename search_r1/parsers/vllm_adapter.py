@@ -8,7 +8,6 @@ the strings given as the option ``stop``.
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,14 +18,12 @@ from search_r1.parsers.base import (
     ToolParser,
     ToolSchema,
 )
-from search_r1.parsers.engine_results import describe_error, find_markers, judge
+from search_r1.parsers.engine_parser import EngineParser
+from search_r1.parsers.engine_results import find_markers, judge
 from search_r1.parsers.requests import adjust_for_tools
-from search_r1.parsers.results import defuse, write_tool_responses
 from search_r1.parsers.vllm_old_paths import old_import_paths
 
 __all__ = ["adapt", "adapt_class", "old_import_paths"]
-
-logger = logging.getLogger(__name__)
 
 _UNSUITABLE = {
     "openai": "gpt-oss writes harmony messages, which vLLM reads from token ids in its server, "
@@ -65,11 +62,11 @@ def adapt(name: str) -> type[ToolParser]:
 def adapt_class(vllm_class: type[Any]) -> type[ToolParser]:
     """Wrap a subclass of vLLM's ``ToolParser``, such as one registered by a plugin file."""
     takes_tools = _accepts(vllm_class, 2)  # plugins of older vLLM take the tokenizer alone
-    namespace = {"vllm_class": vllm_class, "takes_tools": takes_tools}
+    namespace = {"engine_class": vllm_class, "takes_tools": takes_tools}
     return type(vllm_class.__name__, (_VllmParser,), namespace)
 
 
-class _VllmParser(ToolParser):
+class _VllmParser(EngineParser):
     """A parser of vLLM; :func:`adapt_class` makes a subclass for each.
 
     Args:
@@ -81,24 +78,22 @@ class _VllmParser(ToolParser):
         ValueError: If vLLM's parser cannot be made with this tokenizer.
     """
 
-    vllm_class: type[Any]
+    engine = "vLLM"
     takes_tools: bool
 
     def __init__(
         self, tokenizer: Any = None, tools: Sequence[ToolSchema] = (), *, stop: Sequence[str] = ()
     ) -> None:
-        super().__init__(tokenizer, tools)
-        self.stop = tuple(stop)
+        super().__init__(tokenizer, tools, stop=stop)
         self._cached_tokenizer = _cache_vocabulary(tokenizer)
         self._request = _make_request(self.tools)
-        self._has_failed = False
         try:
             self._streaming = self._new(self._request)
             # Some find out only here that vLLM was built without what they need.
             self._streaming.adjust_request(self._request.model_copy())
         except Exception as error:
             raise ValueError(
-                f"vLLM's {self.vllm_class.__name__} cannot be made with "
+                f"vLLM's {self.engine_class.__name__} cannot be made with "
                 f"{type(tokenizer).__name__}: {error}. Pass the tokenizer of a model that was "
                 "trained with this format."
             ) from error
@@ -157,30 +152,11 @@ class _VllmParser(ToolParser):
             self._log_failure()
             return None
 
-    def format_results(self, texts: Sequence[str]) -> str:
-        """Write results the Hermes way: no engine says how a format writes them in a raw prompt."""
-        return write_tool_responses([defuse(text, self.markers) for text in texts])
-
-    def explain(self, message: str) -> str:
-        """Say what was wrong; the engine's parser does not know how its calls are written."""
-        return describe_error(message)
-
     def _new(self, request: Any) -> Any:
         """Make vLLM's parser, with the tools where its constructor takes them."""
         if self.takes_tools:
-            return self.vllm_class(self._cached_tokenizer, request.tools)
-        return self.vllm_class(self._cached_tokenizer)
-
-    def _log_failure(self) -> None:
-        """Report what vLLM's parser raised, once: a parser that fails would fill the log."""
-        level = logging.DEBUG if self._has_failed else logging.WARNING
-        self._has_failed = True
-        logger.log(
-            level,
-            "vLLM's %s raised on what the model wrote; it counts as no call read",
-            self.vllm_class.__name__,
-            exc_info=True,
-        )
+            return self.engine_class(self._cached_tokenizer, request.tools)
+        return self.engine_class(self._cached_tokenizer)
 
 
 def _accepts(parser_class: type[Any], count: int) -> bool:
