@@ -16,6 +16,7 @@ from retriever.build import build_index
 from retriever.kinds import open_retriever
 from retriever.options import BuildOptions
 from retriever.service import make_app
+from tests.tiny_bert import save_tiny_bert
 
 
 def _write_corpus(path, rows):
@@ -25,28 +26,11 @@ def _write_corpus(path, rows):
 
 def _write_encoder(folder, seed):
     """Save a two-layer BERT with random weights as a sentence-transformers folder."""
-    import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertModel
 
-    folder.mkdir(parents=True)
-    letters = [*"abcdefghijklmnopqrstuvwxyz0123456789.,:\"'()-"]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
-    vocabulary += [f"##{letter}" for letter in letters]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-        initializer_range=0.5,
-    )
-    torch.manual_seed(seed)
-    BertModel(config).save_pretrained(folder / "bert")
-    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "bert")
+    save_tiny_bert(folder / "bert", BertModel, seed)
     transformer = Transformer(str(folder / "bert"), max_seq_length=64)
     model = SentenceTransformer(modules=[transformer, Pooling(32, "mean")], device="cpu")
     model.save(str(folder / "model"), create_model_card=False)

@@ -5,8 +5,7 @@ import pytest
 from retriever.errors import EncoderError
 from retriever.rerank import RerankedRetriever
 from retriever.types import Hit, Passage
-
-LETTERS = [*"abcdefghijklmnopqrstuvwxyz0123456789.,:\"'()-?"]
+from tests.tiny_bert import LETTERS, save_tiny_bert
 
 
 class FixedRetriever:
@@ -29,27 +28,12 @@ class FixedRetriever:
 
 def write_cross_encoder(folder, num_labels=1):
     """Save a two-layer BERT with random weights and a classification head."""
-    import torch
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+    from transformers import BertForSequenceClassification
 
-    folder.mkdir(parents=True)
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS]
-    vocabulary += [f"##{letter}" for letter in LETTERS]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-        initializer_range=0.5,
-        num_labels=num_labels,
+    letters = f"{LETTERS}?"
+    return save_tiny_bert(
+        folder, BertForSequenceClassification, seed=5, letters=letters, num_labels=num_labels
     )
-    torch.manual_seed(5)
-    BertForSequenceClassification(config).save_pretrained(folder)
-    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -46,6 +46,15 @@ NO_JSON = "a value that cannot be sent as JSON would break the client"
 NO_NAME = "a call without a name calls nothing"
 STRICT = "what the template would not write is malformed, and said to be"
 
+PYTHONIC = {
+    "called": TEXT_AROUND,
+    "is not a literal": STRICT,
+    "a key of a dict is not text": NO_JSON,
+    "is not a finite number": NO_JSON,
+    "is not a call": KEEPS_GOOD,
+    "must be named": KEEPS_GOOD,
+}
+
 DIFFERENCES = {
     "hermes": {
         "was not closed by": UNCLOSED,
@@ -68,23 +77,8 @@ DIFFERENCES = {
         "must be a JSON object, not text": NO_OBJECT,
         'has both "parameters" and "arguments"': STRICT,
     },
-    "pythonic": {
-        "called": TEXT_AROUND,
-        "is not a literal": STRICT,
-        "a key of a dict is not text": NO_JSON,
-        "is not a finite number": NO_JSON,
-        "is not a call": KEEPS_GOOD,
-        "must be named": KEEPS_GOOD,
-    },
-    "llama4_pythonic": {
-        "called": TEXT_AROUND,
-        "is not a literal": STRICT,
-        "a key of a dict is not text": NO_JSON,
-        "is not a finite number": NO_JSON,
-        "is not a call": KEEPS_GOOD,
-        "must be named": KEEPS_GOOD,
-        "closes a list that was never opened": STRICT,
-    },
+    "pythonic": PYTHONIC,
+    "llama4_pythonic": {**PYTHONIC, "closes a list that was never opened": STRICT},
     "mistral list": {
         "called": "both shapes are read, whichever of them the tokenizer's models write",
         'has no "arguments"': STRICT,

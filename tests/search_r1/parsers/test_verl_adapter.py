@@ -1,7 +1,6 @@
 """Every tool parser of verl, used as a parser of rollouts."""
 
 import asyncio
-import copy
 
 import pytest
 
@@ -14,23 +13,9 @@ WANTED = ToolCall("get_weather", {"city": "Dublin", "days": 2})
 
 
 @pytest.fixture(scope="module")
-def samples():
-    from tests.search_r1.parsers import engine_samples
-
-    return engine_samples
-
-
-@pytest.fixture(scope="module")
-def tokenizer(samples, bpe_tokenizer):
-    with_markers = copy.deepcopy(bpe_tokenizer)
-    with_markers.add_tokens(samples.MARKERS)
-    return with_markers
-
-
-@pytest.fixture(scope="module")
-def parsers(samples, tokenizer):
+def parsers(samples, marked_tokenizer):
     return {
-        name: get_tool_parser(f"verl:{name}")(tokenizer, [samples.WEATHER])
+        name: get_tool_parser(f"verl:{name}")(marked_tokenizer, [samples.WEATHER])
         for name in samples.VERL_SAMPLES
     }
 
@@ -71,8 +56,8 @@ def test_a_call_that_verl_drops_in_silence_is_malformed(samples, parsers):
     assert (found.status, found.tool_calls) == (ParseStatus.MALFORMED, [WANTED])
 
 
-def test_stop_tokens_are_verls(parsers, tokenizer):
-    close = tokenizer.convert_tokens_to_ids("<tool_call|>")
+def test_stop_tokens_are_verls(parsers, marked_tokenizer):
+    close = marked_tokenizer.convert_tokens_to_ids("<tool_call|>")
     assert parsers["gemma4"].stop_token_ids == (close,)
     assert parsers["hermes"].stop_token_ids == ()
 
@@ -97,7 +82,7 @@ def test_results_cannot_bring_markers_and_errors_say_how_to_answer(parsers):
     assert hermes.explain("x").endswith("To answer, write <answer>answer</answer>.")
 
 
-def test_what_cannot_be_used_is_refused(samples, tokenizer):
+def test_what_cannot_be_used_is_refused(samples, marked_tokenizer):
     with pytest.raises(ValueError, match=r"verl has no tool parser 'qwen'; it has .*hermes"):
         get_tool_parser("verl:qwen")
     with pytest.raises(ValueError, match="pass tokenizer="):
@@ -105,4 +90,4 @@ def test_what_cannot_be_used_is_refused(samples, tokenizer):
     nested = {"type": "object", "properties": {"at": {"anyOf": [{"type": "string"}]}}}
     tool = {"type": "function", "function": {"name": "go", "parameters": nested}}
     with pytest.raises(ValueError, match="'go' does not fit verl's tool schema"):
-        get_tool_parser("verl:hermes")(tokenizer, [tool])
+        get_tool_parser("verl:hermes")(marked_tokenizer, [tool])

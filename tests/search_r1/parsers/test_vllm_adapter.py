@@ -27,27 +27,10 @@ JUNK = [
 
 
 @pytest.fixture(scope="module")
-def samples():
-    from tests.search_r1.parsers import engine_samples
-
-    return engine_samples
-
-
-@pytest.fixture(scope="module")
-def tokenizer(samples, bpe_tokenizer):
-    """A tokenizer that has every token some format looks up."""
-    import copy
-
-    with_markers = copy.deepcopy(bpe_tokenizer)
-    with_markers.add_tokens(samples.MARKERS)
-    return with_markers
-
-
-@pytest.fixture(scope="module")
-def parsers(samples, tokenizer):
+def parsers(samples, marked_tokenizer):
     """One parser for each of vLLM's names that can be used here."""
     return {
-        name: get_tool_parser(f"vllm:{name}")(tokenizer, [samples.WEATHER])
+        name: get_tool_parser(f"vllm:{name}")(marked_tokenizer, [samples.WEATHER])
         for name in samples.VLLM_SAMPLES
     }
 
@@ -80,11 +63,11 @@ def test_no_parser_raises_on_junk_or_on_half_a_call(samples, parsers):
             )
 
 
-def test_parsers_that_cannot_be_used_are_refused_with_the_reason(samples, tokenizer):
+def test_parsers_that_cannot_be_used_are_refused_with_the_reason(samples, marked_tokenizer):
     reasons = {"cohere": "cohere_melody", "minimax_m3": "Rust", "openai": "harmony"}
     for name in samples.VLLM_UNAVAILABLE:
         with pytest.raises(ValueError, match=reasons[name.partition("_command")[0]]):
-            get_tool_parser(f"vllm:{name}")(tokenizer)
+            get_tool_parser(f"vllm:{name}")(marked_tokenizer)
 
 
 def test_an_unknown_name_lists_vllms_parsers():
@@ -105,8 +88,8 @@ def test_a_call_that_vllm_drops_in_silence_is_malformed(parsers):
     assert (cut.status, cut.unfinished) == (ParseStatus.MALFORMED, len("I look. "))
 
 
-def test_tools_of_the_request_give_arguments_their_types(samples, tokenizer):
-    parser = get_tool_parser("vllm:qwen3_coder")(tokenizer)
+def test_tools_of_the_request_give_arguments_their_types(samples, marked_tokenizer):
+    parser = get_tool_parser("vllm:qwen3_coder")(marked_tokenizer)
     text = samples.VLLM_SAMPLES["qwen3_coder"]
     assert parser.extract_tool_calls(text).tool_calls[0].arguments["days"] == "2"
     from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
@@ -132,10 +115,10 @@ def test_streamed_pieces_add_up_to_the_call(samples, parsers):
             assert arguments == '{"city": "Dublin", "days": 2}', name
 
 
-def test_stop_strings_are_an_option(samples, tokenizer):
+def test_stop_strings_are_an_option(samples, marked_tokenizer):
     from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
-    parser = get_tool_parser("vllm:hermes")(tokenizer, stop=["</tool_call>"])
+    parser = get_tool_parser("vllm:hermes")(marked_tokenizer, stop=["</tool_call>"])
     assert parser.stop == ("</tool_call>",)
     request = ChatCompletionRequest(
         messages=[{"role": "user", "content": "?"}], tools=[samples.WEATHER], stop="END"
@@ -165,9 +148,9 @@ def test_results_cannot_bring_the_markers_that_the_engines_parser_tells(parsers)
             assert written.count(marker) == plain.count(marker), (name, marker)
 
 
-def test_the_example_of_vllms_documentation_loads_and_runs_unchanged(tokenizer, caplog):
+def test_the_example_of_vllms_documentation_loads_and_runs_unchanged(marked_tokenizer, caplog):
     assert load_tool_parser_plugin(str(EXAMPLE)) == ["example"]
-    parser = get_tool_parser("example")(tokenizer)
+    parser = get_tool_parser("example")(marked_tokenizer)
     for _ in range(2):  # its body names a variable that is not there, as in the documentation
         found = parser.extract_tool_calls("some text")
         assert (found.status, found.content) == (ParseStatus.NO_CALL, "some text")
@@ -176,7 +159,7 @@ def test_the_example_of_vllms_documentation_loads_and_runs_unchanged(tokenizer, 
     assert len(warnings) == 1, "said once, not once a turn"
 
 
-def test_a_plugin_that_gives_back_what_it_should_not_has_read_no_call(tokenizer):
+def test_a_plugin_that_gives_back_what_it_should_not_has_read_no_call(marked_tokenizer):
     from types import SimpleNamespace
 
     from vllm.tool_parsers import ToolParser
@@ -192,7 +175,7 @@ def test_a_plugin_that_gives_back_what_it_should_not_has_read_no_call(tokenizer)
         def extract_tool_calls_streaming(self, *pieces):
             return self.given
 
-    parser = adapt_class(Careless)(tokenizer)
+    parser = adapt_class(Careless)(marked_tokenizer)
     for given in (None, "x", SimpleNamespace(tools_called=True, tool_calls=[None], content=None)):
         Careless.given = given
         found = parser.extract_tool_calls("some text")
