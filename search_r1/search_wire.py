@@ -81,7 +81,7 @@ def read_reply(
     if status == 200:
         return _read_passages(url, content, n_queries)
     if status in _RETRIED_STATUS:
-        pause_s = _retry_after_s(headers)
+        pause_s = read_retry_after_s(headers)
         # A server that says when to come back is busy, not broken.
         is_busy = status == 503 and pause_s > 0
         raise AttemptFailedError(
@@ -103,6 +103,12 @@ def read_reply(
 def excerpt(content: bytes) -> str:
     """Show the start of a reply in an error message."""
     return repr(content[:200].decode(errors="replace"))
+
+
+def read_retry_after_s(headers: Mapping[str, str]) -> float:
+    """Read Retry-After in seconds; the date form is rare and answered by the usual pause."""
+    value = headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdecimal() else 0.0
 
 
 def _read_passages(url: str, content: bytes, n_queries: int) -> list[list[Passage]]:
@@ -128,9 +134,3 @@ def _read_passage(row: dict[str, Any]) -> Passage:
     if not isinstance(title, str) or not isinstance(text, str):
         raise TypeError(f"title and text must be strings in {document!r}")
     return Passage(str(document["id"]), title, text, float(row["score"]))
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float:
-    """Read Retry-After in seconds; the date form is rare and answered by the usual pause."""
-    value = headers.get("Retry-After", "")
-    return float(value) if value.isascii() and value.isdecimal() else 0.0

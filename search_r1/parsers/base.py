@@ -128,9 +128,13 @@ class ToolParser(ABC):
     ) -> StreamDelta | None:
         """Take the next piece of a turn; None when there is nothing to show yet.
 
-        All pieces together say what ``extract_tool_calls`` says of the whole turn, however the
-        text was split.
+        All pieces together, that of ``finish_streaming`` included, say what ``extract_tool_calls``
+        says of the whole turn, however the text was split.
         """
+
+    def finish_streaming(self) -> StreamDelta | None:
+        """Tell that the streamed turn is over; gives what was held back until now."""
+        return None
 
     @abstractmethod
     def format_results(self, texts: Sequence[str]) -> str:

@@ -101,10 +101,7 @@ class ScanningParser(ToolParser):
         return self._delta(self._stream.feed(delta_text))
 
     def finish_streaming(self) -> StreamDelta | None:
-        """Tell that the streamed turn is over: gives the text that was held back as a maybe-call.
-
-        After it, the pieces together say exactly what :meth:`extract_tool_calls` says.
-        """
+        """Give the text that was held back because it might have begun a call."""
         stream, self._stream = self._stream, None
         return self._delta(stream.close()) if stream else None
 

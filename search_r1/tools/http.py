@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import orjson
 
+from search_r1.search_wire import read_retry_after_s
 from search_r1.tools.base import ToolError, ToolFailedError, ToolLimits, ToolResult
 from search_r1.tools.http_request import HttpRequest, RequestTemplate
 from search_r1.tools.schema import make_schema
@@ -92,7 +93,7 @@ class HttpTool:
                 content = await _read_content(reply)
                 if is_last or reply.status_code not in _RETRIED_STATUS:
                     return reply, content
-                pause_s = _retry_after_s(reply)
+                pause_s = read_retry_after_s(reply.headers)
             except httpx.TransportError as error:
                 if is_last:
                     problem = self._redact(f"{type(error).__name__}: {error}")
@@ -139,9 +140,3 @@ async def _read_content(reply: httpx.Response) -> bytes:
 
 def _decode(reply: httpx.Response, content: bytes) -> str:
     return content.decode(reply.encoding or "utf-8", errors="replace")
-
-
-def _retry_after_s(reply: httpx.Response) -> float:
-    """Read Retry-After in seconds; the date form is rare and answered by the usual pause."""
-    value = reply.headers.get("Retry-After", "")
-    return float(value) if value.isascii() and value.isdecimal() else 0.0
