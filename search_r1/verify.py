@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from search_r1.metrics import INFRASTRUCTURE
+from search_r1.tokens import HfCodec
 from search_r1.types import digest
 
 Decode = Callable[[Sequence[int]], str]
@@ -79,28 +80,24 @@ def main() -> int:
     decode = _decoder(yaml.safe_load(config.read_text(encoding="utf-8")))
     checked = broken = 0
     for path in sorted(run_dir.glob("trajectories/*.jsonl")) + sorted(run_dir.glob("eval/*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
-            problems = list(find_problems(record, decode))
-            checked += 1
-            broken += bool(problems)
-            for problem in problems:
-                print(f"{path.name} {record['uid']}: {problem}")
+        # Not splitlines(): a text may hold characters that Python counts as line ends.
+        with path.open(encoding="utf-8") as lines:
+            for record in map(json.loads, lines):
+                problems = list(find_problems(record, decode))
+                checked += 1
+                broken += bool(problems)
+                for problem in problems:
+                    print(f"{path.name} {record['uid']}: {problem}")
     print(f"{checked} trajectories checked, {broken} broken")
     return 1 if broken or not checked else 0
 
 
 def _decoder(config: dict[str, Any]) -> Decode:
-    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
 
-    folder = Path(config["actor_rollout_ref"]["model"]["path"])
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-
-    def decode(ids: Sequence[int]) -> str:
-        text: str = tokenizer.decode(list(ids), skip_special_tokens=False)
-        return text
-
-    return decode
+    return HfCodec(
+        AutoTokenizer.from_pretrained(config["actor_rollout_ref"]["model"]["path"])
+    ).decode
 
 
 if __name__ == "__main__":

@@ -1,29 +1,26 @@
 """Fixtures every test may use: passages, questions, real tokenizers built or found on disk."""
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 
+from tests.run_readers import read_lines
+
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "tests" / "tiny"
-
-
-def _read_lines(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture(scope="session")
 def tiny_passages():
     """Twelve passages as dicts with id, title and text."""
-    return _read_lines(TINY / "passages.jsonl")
+    return read_lines(TINY / "passages.jsonl")
 
 
 @pytest.fixture(scope="session")
 def tiny_questions():
     """Six questions as dicts with id, question, gold_answers and passage_ids."""
-    return _read_lines(TINY / "questions.jsonl")
+    return read_lines(TINY / "questions.jsonl")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ import time
 
 def read_lines(path):
     """Read a JSON-lines file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def processes_marked(variable, value, timeout_s):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever.corpus import read_corpus
 from retriever.errors import RetrievalError
 from retriever.evaluate.quality import read_questions
 from retriever.manifest import hash_file, read_manifest
@@ -95,13 +96,14 @@ class Materials:
         if not target.is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
             whole: dict[str, dict[str, str]] = {}
-            for line in self.quickstart_corpus.read_text(encoding="utf-8").splitlines():
-                row = json.loads(line)
-                article = row["id"].partition("-")[0]
+            for line in read_corpus(self.quickstart_corpus):
+                passage = line.passage
+                article = passage.id.partition("-")[0]
                 if article in whole:
-                    whole[article]["text"] += " " + row["text"]
+                    whole[article]["text"] += " " + passage.text
                 else:
-                    whole[article] = row | {"id": article}
+                    row = {"id": article, "title": passage.title, "text": passage.text}
+                    whole[article] = row
             write_lines(target, whole.values())
         return target
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from search_r1.types import StopReason
+from search_r1.metrics import INFRASTRUCTURE
 
 Scores = dict[tuple[str, str], float]
 
@@ -28,7 +28,7 @@ def read_scores(path: Path) -> tuple[Scores, int]:
     num_failed = 0
     with path.open(encoding="utf-8") as file:
         for row in map(json.loads, file):
-            if row["stop_reason"] and StopReason(row["stop_reason"]).is_infrastructure:
+            if row["stop_reason"] in INFRASTRUCTURE:
                 num_failed += 1
             else:
                 source = str(row["metadata"].get("data_source", ""))

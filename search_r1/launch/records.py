@@ -60,12 +60,13 @@ def read_metrics(run_dir: Path) -> dict[int, Metrics]:
     if not path.exists():
         raise LaunchError(f"{path} does not exist; the run did not get as far as its first step.")
     steps: dict[int, Metrics] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            metrics = json.loads(line)
-        except ValueError:
-            continue  # the last line of a run that was killed while writing it
-        steps.setdefault(int(metrics["step"]), {}).update(metrics)
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                metrics = json.loads(line)
+            except ValueError:
+                continue  # the last line of a run that was killed while writing it
+            steps.setdefault(int(metrics["step"]), {}).update(metrics)
     return dict(sorted(steps.items()))
 
 

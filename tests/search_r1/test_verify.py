@@ -1,11 +1,15 @@
 """The check of dumped trajectories finds every kind of damage."""
 
 import copy
+import json
+import sys
 
 import pytest
+import yaml
 
 from search_r1.policies.scripted import ScriptedTurn
-from search_r1.verify import find_problems
+from search_r1.types import Passage
+from search_r1.verify import find_problems, main
 
 
 @pytest.fixture
@@ -45,3 +49,21 @@ def test_damage_is_found(sound, byte_codec, damage, problem):
     record = copy.deepcopy(sound)
     damage(record)
     assert any(problem in found for found in find_problems(record, byte_codec.decode))
+
+
+def test_the_command_reads_what_a_run_dumps(
+    codec, tokenizer, rollout, searcher_of, tmp_path, monkeypatch, capsys
+):
+    """With every tokenizer, and with characters that Python counts as line ends."""
+    found = searcher_of([Passage("1", "A\u2028B", "one\x85two\u2029three")])
+    script = ["<search>q</search>", "<answer>a</answer>"]
+    trajectory, _, _ = rollout(codec, script, searcher=found)
+    tokenizer.save_pretrained(tmp_path / "model")
+    config = {"actor_rollout_ref": {"model": {"path": str(tmp_path / "model")}}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "trajectories").mkdir()
+    line = json.dumps(trajectory.to_json(), ensure_ascii=False)
+    (tmp_path / "trajectories" / "step_000001.jsonl").write_text(f"{line}\n{line}\n")
+    monkeypatch.setattr(sys, "argv", ["verify", str(tmp_path)])
+    assert main() == 0
+    assert capsys.readouterr().out == "2 trajectories checked, 0 broken\n"
