@@ -29,6 +29,7 @@ from retriever.environment import prepare_libraries
 # In this order; each module has run(materials) -> JSON object.
 PARTS = {
     "limits": "retriever.bench.limits",
+    "encoders": "retriever.bench.encoders",
     "versus": "retriever.bench.versus",
     "coverage": "retriever.bench.coverage",
     "faults": "retriever.bench.faults",

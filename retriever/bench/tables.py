@@ -46,6 +46,23 @@ def _limits(figures: Figures) -> str:
     return _table(["what", "speed"], rows) + f"\n\nLeast cosine bf16 to fp32: {cosine:.5f}."
 
 
+def _encoders(figures: Figures) -> str:
+    rows = [
+        [way["way"], f"left out: {way['left_out']}", "-", "-", "-"]
+        if "left_out" in way
+        else [
+            way["way"],
+            _rate(way["queries_per_s"]),
+            f"{way['lone_ms']:.1f} ms",
+            f"{way['recall_of_fp32']:.3f}",
+            f"{way['least_cosine']:.5f}",
+        ]
+        for way in figures["ways"]
+    ]
+    head = ["way", f"{figures['queries']:,} queries", "one query", "recall@3", "least cosine"]
+    return _table(head, rows)
+
+
 def _versus(figures: Figures) -> str:
     head = ["traffic", "ours, q/s", "p50 / p99 ms", "Search-R1, q/s", "p50 / p99 ms"]
     head += ["q/s ratio", "p99 ratio"]
@@ -166,6 +183,7 @@ def _frontier(figures: Figures) -> str:
 
 _TABLES: dict[str, Callable[[Figures], str]] = {
     "limits": _limits,
+    "encoders": _encoders,
     "versus": _versus,
     "coverage": _coverage,
     "faults": _faults,

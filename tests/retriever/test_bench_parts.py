@@ -4,7 +4,17 @@ import json
 
 import pytest
 
-from retriever.bench import building, coverage, faults, frontier, limits, million, soak, versus
+from retriever.bench import (
+    building,
+    coverage,
+    encoders,
+    faults,
+    frontier,
+    limits,
+    million,
+    soak,
+    versus,
+)
 from retriever.bench.__main__ import PARTS, measure
 from retriever.bench.direct import direct_process
 from retriever.bench.materials import Materials
@@ -76,6 +86,10 @@ def shortened(monkeypatch):
     """Measure for moments: what is tested is that every figure is there."""
     set_ = monkeypatch.setattr
     set_(limits, "_SECONDS", 0.2)
+    set_(encoders, "_WAYS", ("torch fp32 (reference)", "torch bf16 (ours)", "OpenVINO"))
+    set_(encoders, "_QUERIES", 40)
+    set_(encoders, "_LONE", 3)
+    set_(encoders, "_ROUNDS", 1)
     set_(versus, "_ROUNDS", 1)
     set_(versus, "_TRAFFIC", ((Traffic(2), 0.3, 0.3), (Traffic(2, repeats=5), 0.3, 0.3)))
     set_(coverage, "_ROUNDS", 1)
