@@ -92,6 +92,11 @@ def describe_encoder(encoder: Encoder, encoder_folder: Path, folder: Path) -> di
     return {"encoder": asdict(encoder.facts), "encoder_folder": where}
 
 
+def find_encoder(folder: Path, settings: dict[str, Any]) -> Path:
+    """Return where the encoder of the index in ``folder`` was when it was built."""
+    return Path(os.path.normpath(folder / settings["encoder_folder"]))
+
+
 def _write_kind(
     kind: str, vectors: NDArray[np.float32], folder: Path, options: BuildOptions
 ) -> dict[str, Any]:
@@ -126,7 +131,7 @@ def open_index(
             f"{folder} holds {index.size} vectors of length {index.dimension}; expected "
             f"{expected[0]} of {expected[1]}; build the index again."
         )
-    encoder_folder = options.encoder or Path(os.path.normpath(folder / settings["encoder_folder"]))
+    encoder_folder = options.encoder or find_encoder(folder, settings)
     gpus = pick_gpus(options.device)
     device = f"cuda:{gpus[0]}" if gpus else "cpu"
     encoder = open_encoder(encoder_folder, settings["encoder"], options.threads, device)

@@ -21,7 +21,7 @@ from ray import serve
 from ray.exceptions import NodeDiedError, RayActorError, RayError, WorkerCrashedError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
-from retriever.dense import DenseRetriever
+from retriever.dense import DenseRetriever, find_encoder
 from retriever.encoder import check_encoder_folder, open_encoder
 from retriever.environment import prepare_libraries
 from retriever.errors import RetrievalError, SearchUnavailableError
@@ -122,15 +122,11 @@ def open_sharded(options: ScaleOptions, shards: Any) -> Retriever:
     opening = options.open_options
     manifest, store = open_store(options.index, opening)
     settings = manifest.settings
-    encoder = open_encoder(_find_encoder(options, settings), settings["encoder"], opening.threads)
+    encoder_folder = opening.encoder or find_encoder(options.index, settings)
+    encoder = open_encoder(encoder_folder, settings["encoder"], opening.threads)
     dimension = settings["encoder"]["dimension"]
     index = ShardedIndex([_ask(shard) for shard in shards], store.id_rank, dimension)
     return DenseRetriever(index, encoder, store, manifest.kind)
-
-
-def _find_encoder(options: ScaleOptions, settings: dict[str, Any]) -> Path:
-    where = Path(os.path.normpath(options.index / settings["encoder_folder"]))
-    return options.open_options.encoder or where
 
 
 def _ask(shard: Any) -> Any:
@@ -164,7 +160,8 @@ def check_servable(options: ScaleOptions) -> None:
     check_shardable(manifest, options.shards)
     settings = manifest.settings.get("dense", manifest.settings)  # hybrid has both parts'
     if "encoder_folder" in settings:
-        check_encoder_folder(_find_encoder(options, settings))
+        given = options.open_options.encoder
+        check_encoder_folder(given or find_encoder(options.index, settings))
 
 
 def make_application(options: ScaleOptions, token: str | None = None) -> Any:
