@@ -55,9 +55,7 @@ class SearchClientConfig:
     @property
     def urls(self) -> tuple[str, ...]:
         """Every server's address once, in the order given, without a slash at the end."""
-        given = self.url.split(",") if isinstance(self.url, str) else self.url
-        stripped = (url.strip().rstrip("/") for url in given)
-        return tuple(dict.fromkeys(url for url in stripped if url))
+        return split_urls(self.url)
 
     def read_token(self) -> str | None:
         """Give the bearer token of this config or of the environment.
@@ -82,3 +80,10 @@ def _check_url(url: str) -> None:
         is_usable = False
     if not is_usable:
         raise ValueError(f"url is {url!r}; expected http://HOST:PORT or https://HOST.")
+
+
+def split_urls(value: str | Sequence[str]) -> tuple[str, ...]:
+    """List the addresses that stand between commas, or in a list: each once, in order."""
+    given = value.split(",") if isinstance(value, str) else value
+    stripped = (url.strip().rstrip("/") for url in given)
+    return tuple(dict.fromkeys(url for url in stripped if url))

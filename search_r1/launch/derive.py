@@ -11,6 +11,7 @@ from typing import Any
 from search_r1.launch import runs
 from search_r1.launch.errors import LaunchError
 from search_r1.launch.places import CONFIGS, locate
+from search_r1.search_config import split_urls
 
 Config = dict[str, Any]  # a composed config as plain containers, interpolations resolved
 
@@ -58,10 +59,9 @@ def is_remote_cluster(config: Config) -> bool:
     return config["ray_kwargs"]["ray_init"].get("address") not in (None, "local")
 
 
-def retriever_urls(config: Config) -> list[str]:
-    """Give the addresses of the retrieval servers; several stand in a list or between commas."""
-    value = config["search_r1"]["retriever"]["client"].get("url") or []
-    return [url.strip() for url in (value.split(",") if isinstance(value, str) else value)]
+def retriever_urls(config: Config) -> tuple[str, ...]:
+    """Give the addresses of the retrieval servers, as the client reads them."""
+    return split_urls(config["search_r1"]["retriever"]["client"].get("url") or ())
 
 
 def uses_critic(config: Config) -> bool:

@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -233,7 +233,7 @@ def _check_retriever(config: Config) -> Iterator[str]:
             )
 
 
-def _check_own_address(urls: list[str]) -> Iterator[str]:
+def _check_own_address(urls: Sequence[str]) -> Iterator[str]:
     """Check where the launcher is to serve the index itself."""
     address = urlsplit(urls[0])
     if len(urls) > 1 or address.hostname not in (HOST, "localhost"):
