@@ -60,6 +60,15 @@ class FormatConfig:
                 f"search_r1.prompt is {self.prompt!r}; it must be null or one of "
                 f"{', '.join(map(repr, prompt_names()))}."
             )
+        for name, style, is_set in (
+            ("template_options", "prompt_style", bool(self.template_options)),
+            ("history", "result_style", self.history != "refuse"),
+        ):
+            if is_set and getattr(self, style) != "chat":
+                raise ValueError(
+                    f"search_r1.{name} is {getattr(self, name)!r}, which only the chat template "
+                    f"uses; set search_r1.{style} to 'chat', or leave it out."
+                )
         if self.result_style == "chat" and self.prompt_style != "chat":
             raise ValueError(
                 "search_r1.result_style is 'chat', but prompt_style is 'raw'; a conversation that "

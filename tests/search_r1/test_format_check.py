@@ -131,6 +131,8 @@ def test_a_format_whose_calls_begin_with_a_special_token_passes(mistral_tokenize
             r"search_r1.prompt_style is 'xml'; it must be one of 'raw', 'chat'",
         ),
         ({"result_style": "chat"}, "set both to 'chat'"),
+        ({"template_options": {"enable_thinking": False}}, "set search_r1.prompt_style to 'chat'"),
+        ({"history": "append"}, "set search_r1.result_style to 'chat'"),
         ({"prompt": "three_shot"}, "search_r1.prompt is 'three_shot'; it must be null or one of"),
         ({"parser": "hermess"}, "hermess.*hermes"),
         ({"parser_options": {"tag": 1}}, "parser_options do not fit the parser 'search_tags'"),
