@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from retriever.text_models import TextModel
 
 PRECISIONS = ("fp32", "bf16", "fp16")
+ENGINES = ("torch",)
 
 _WEIGHTS_AND_CONFIG = (".safetensors", ".bin", ".json", ".txt", ".model")
 _PASSAGE_PROMPTS = ("passage", "document")
@@ -79,6 +80,11 @@ def fingerprint(folder: Path) -> str:
     return hash_folder(folder, _WEIGHTS_AND_CONFIG)
 
 
+def _check_choice(name: str, value: str | None, choices: tuple[str, ...]) -> None:
+    if value is not None and value not in choices:
+        raise EncoderError(f"{name} is {value!r}; expected one of: {', '.join(choices)}.")
+
+
 class Encoder:
     """An encoder on one device.
 
@@ -99,6 +105,7 @@ class Encoder:
         preset: str | None = None,
         device: str = "cpu",
         precision: str | None = None,
+        engine: str | None = None,
     ) -> None:
         """Load the model.
 
@@ -110,10 +117,11 @@ class Encoder:
             threads: CPU threads of torch in this process; None uses every core.
             batch_size: Texts encoded together, at most.
             pooling: How token vectors become one, where the folder does not say.
-            is_normalized: Whether vectors get length 1; None as the model was trained.
+            is_normalized: Whether vectors get length 1; None as trained.
             preset: Name of the model's family, where the folder's does not tell.
             device: cpu, cuda, or one GPU such as cuda:1.
             precision: fp32, bf16 or fp16; None takes what is fast on the device.
+            engine: torch; None lets OpenVINO run it on a CPU where it can.
 
         Raises:
             EncoderError: If the folder holds no such model, or an argument does not fit it.
@@ -121,17 +129,15 @@ class Encoder:
         check_encoder_folder(folder)
         import torch
 
-        if precision is not None and precision not in PRECISIONS:
-            raise EncoderError(
-                f"precision is {precision!r}; expected one of: {', '.join(PRECISIONS)}."
-            )
+        _check_choice("precision", precision, PRECISIONS)
+        _check_choice("engine", engine, ENGINES)
         torch.set_num_threads(threads or count_cores())
         known = find_preset(folder, preset)
         self._folder, self._batch_size = folder, batch_size
-        self._loading = (pooling or (known.pooling if known else None), device, precision)
+        self._loading = (pooling or (known.pooling if known else None), device, precision, engine)
         self._query_model = self._load(_QUERY_TOWER)
-        if pooling not in (None, self._query_model.pooling):
-            own = self._query_model.pooling
+        own = self._query_model.pooling
+        if pooling not in (None, own):
             raise EncoderError(f"{folder} has pooling {own}, not {pooling}; leave --pooling out.")
         self.facts = _collect_facts(
             folder, self._query_model, query_prefix, passage_prefix, is_normalized, known

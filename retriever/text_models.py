@@ -1,12 +1,12 @@
 """Models that turn texts into vectors, loaded from a folder, offline.
 
 Two kinds of folder are read: sentence-transformers (with modules.json), and plain Hugging Face,
-whose pooling the caller names. Calling tokenizer and model here, instead of through
-``SentenceTransformer.encode``, takes a third off the time of a lone query.
+whose pooling the caller names. On a CPU OpenVINO runs the model where it can, and torch otherwise.
+Calling tokenizer and model here, instead of through ``SentenceTransformer.encode``, takes a third
+off the time of a lone query.
 """
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,8 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from transformers import AutoModel, AutoTokenizer, DPRContextEncoder, DPRQuestionEncoder
 
 from retriever.errors import EncoderError
+from retriever.openvino_model import Embed, compile_module
+from retriever.text_batches import cut_batches
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -27,9 +29,6 @@ _DPR_TOWERS = {
     "DPRContextEncoder": (DPRContextEncoder, "ctx_encoder"),
     "DPRQuestionEncoder": (DPRQuestionEncoder, "question_encoder"),
 }
-# Larger batches of long texts leave the CPU's caches and are slower.
-_CPU_TOKENS_AT_ONCE = 4096
-_CALL_TOKENS = 100  # what calling MiniLM costs on two cores, in tokens it could have read meanwhile
 
 
 class TextModel(Protocol):
@@ -49,7 +48,11 @@ class TextModel(Protocol):
 
 
 def load_text_model(
-    folder: Path, pooling: str | None, device: str = "cpu", precision: str | None = None
+    folder: Path,
+    pooling: str | None,
+    device: str = "cpu",
+    precision: str | None = None,
+    engine: str | None = None,
 ) -> TextModel:
     """Load a model.
 
@@ -58,15 +61,17 @@ def load_text_model(
         pooling: For a plain folder; one of sentence-transformers' pooling modes.
         device: cpu, cuda, or one GPU such as cuda:1.
         precision: fp32, bf16 or fp16; None takes what is fast on the device.
+        engine: torch; None also takes what is faster on the device.
 
     Raises:
         EncoderError: If the model cannot be loaded, or its pooling is not known.
     """
     dtype = PRECISIONS[precision] if precision else _fast_precision(device)
+    is_compiled = device == "cpu" and engine is None
     try:
         if (folder / "modules.json").is_file():
-            return _load_sentence_transformer(folder, device, dtype)
-        return _load_plain(folder, pooling, device, dtype)
+            return _load_sentence_transformer(folder, device, dtype, is_compiled)
+        return _load_plain(folder, pooling, device, dtype, is_compiled)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise EncoderError(f"the model at {folder} cannot be loaded: {error}") from error
 
@@ -79,15 +84,13 @@ def _fast_precision(device: str) -> torch.dtype:
     return torch.bfloat16 if has_bf16 else torch.float32
 
 
-def _load_sentence_transformer(folder: Path, device: str, dtype: torch.dtype) -> TextModel:
+def _load_sentence_transformer(
+    folder: Path, device: str, dtype: torch.dtype, is_compiled: bool
+) -> TextModel:
+    options = {"dtype": torch.float32 if is_compiled else dtype}
     model = SentenceTransformer(
-        str(folder), device=device, local_files_only=True, model_kwargs={"dtype": dtype}
+        str(folder), device=device, local_files_only=True, model_kwargs=options
     )
-    return wrap_sentence_transformer(model, folder, device)
-
-
-def wrap_sentence_transformer(model: Any, folder: Path, device: str = "cpu") -> TextModel:
-    """Make a text model of a loaded SentenceTransformer, whatever engine runs it."""
     model.eval()
     prompts = {name: text for name, text in model.prompts.items() if text}
     model.prompts, model.default_prompt_name = {}, None  # prefixes are ours, and in the manifest
@@ -100,8 +103,9 @@ def wrap_sentence_transformer(model: Any, folder: Path, device: str = "cpu") -> 
         "is_normalized": _is_cosine(folder),
     }
     if not _is_plain_text(model):
-        return _WholeModel(model, **facts)
-    return _TokenModel(model.tokenizer, list(model), device, **facts)
+        return _WholeModel(model.to(dtype), **facts)
+    embed = _make_embed(ModuleRow(list(model)), device, dtype, is_compiled, len(model.tokenizer))
+    return _TokenModel(model.tokenizer, embed, device == "cpu", **facts)
 
 
 def _is_cosine(folder: Path) -> bool | None:
@@ -130,26 +134,24 @@ def _name_pooling(model: Any) -> str:
     return "+".join(mode if isinstance(mode, str) else "+".join(mode) for mode in modes) or "none"
 
 
-def _load_plain(folder: Path, pooling: str | None, device: str, dtype: torch.dtype) -> TextModel:
+def _load_plain(
+    folder: Path, pooling: str | None, device: str, dtype: torch.dtype, is_compiled: bool
+) -> TextModel:
     if pooling is None:
         raise EncoderError(
             f"{folder} does not say how token vectors become one (no modules.json), and its name "
             "is of no known family; give --pooling mean or cls, or --encoder-preset."
         )
-    model = _load_transformer(folder, dtype).to(device).eval()
+    loaded_as = torch.float32 if is_compiled else dtype
+    model = _load_transformer(folder, loaded_as).to(device).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    pool = Pooling(model.config.hidden_size, pooling)
-
-    def embed(features: dict[str, Any]) -> dict[str, Any]:
-        features["token_embeddings"] = model(**features).last_hidden_state.float()
-        return features
-
+    modules = ModuleRow([_LastHidden(model), Pooling(model.config.hidden_size, pooling)])
     # Some tokenizers name no limit (1e30), and some models no positions.
     limits = [tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512)]
     return _TokenModel(
         tokenizer,
-        [embed, pool],
-        device,
+        _make_embed(modules, device, dtype, is_compiled, len(tokenizer)),
+        device == "cpu",
         dimension=model.config.hidden_size,
         pooling=pooling,
         max_tokens=int(min(limits)),
@@ -176,13 +178,57 @@ def _load_transformer(folder: Path, dtype: torch.dtype) -> Any:
     return encoder.bert_model
 
 
+class _LastHidden(torch.nn.Module):  # type: ignore[misc]
+    """The token vectors of a Hugging Face model, as sentence-transformers' modules take them."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: dict[str, Any]) -> dict[str, Any]:
+        features["token_embeddings"] = self.model(**features).last_hidden_state.float()
+        return features
+
+
+class ModuleRow(torch.nn.Module):  # type: ignore[misc]
+    """Modules in a row, from token ids (B, T) and their mask to vectors (B, D)."""
+
+    def __init__(self, modules: list[torch.nn.Module]) -> None:
+        super().__init__()
+        self.row = torch.nn.ModuleList(modules)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return float32 vectors, not normalised."""
+        features: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask}
+        for module in self.row:
+            features = module(features)
+        return features["sentence_embedding"].float()
+
+
+def _make_embed(
+    modules: ModuleRow, device: str, dtype: torch.dtype, is_compiled: bool, most_ids: int
+) -> Embed:
+    compiled = compile_module(modules, dtype, most_ids) if is_compiled else None
+    if compiled is not None:
+        return compiled
+    modules.to(dtype)
+
+    def embed(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            tensors = [torch.from_numpy(array).to(device) for array in (ids, mask)]
+            vectors: NDArray[np.float32] = modules(*tensors).cpu().numpy()
+        return vectors
+
+    return embed
+
+
 @dataclass(slots=True)
 class _TokenModel:
-    """Calls a fast tokenizer and then each module, with batches of texts of like length."""
+    """Calls a fast tokenizer and then the model, with batches of texts of like length."""
 
     tokenizer: Any
-    modules: list[Callable[[dict[str, Any]], dict[str, Any]]]
-    device: str
+    embed: Embed
+    is_cpu: bool
     dimension: int
     pooling: str
     max_tokens: int
@@ -204,56 +250,18 @@ class _TokenModel:
     ) -> NDArray[np.float32]:
         """Return (n, dimension) vectors; queries and passages are treated alike."""
         found = self._split.encode_batch_fast([prefix + text for text in texts])
-        ids = [encoding.ids for encoding in found]
+        rows = [encoding.ids for encoding in found]
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        for batch in _batches([len(row) for row in ids], batch_size, self.device == "cpu"):
-            vectors[batch] = self._forward([ids[at] for at in batch])
+        for batch in cut_batches([len(row) for row in rows], batch_size, self.is_cpu):
+            vectors[batch] = self._embed([rows[at] for at in batch])
         return vectors
 
-    def _forward(self, rows: list[list[int]]) -> NDArray[np.float32]:
-        longest = max(map(len, rows))
-        padded = [row + [self._pad_id] * (longest - len(row)) for row in rows]
-        mask = [[1] * len(row) + [0] * (longest - len(row)) for row in rows]
-        with torch.inference_mode():
-            features: dict[str, Any] = {
-                "input_ids": torch.tensor(padded, device=self.device),  # (B, T)
-                "attention_mask": torch.tensor(mask, device=self.device),  # (B, T)
-            }
-            for module in self.modules:
-                features = module(features)
-            vectors: NDArray[np.float32] = features["sentence_embedding"].float().cpu().numpy()
-        return vectors
-
-
-def _batches(lengths: list[int], batch_size: int, is_cpu: bool) -> Iterator[list[int]]:
-    """Yield places in batches of like length, longest texts first."""
-    ordered = sorted(range(len(lengths)), key=lambda at: -lengths[at])
-    for start, end in _cuts([lengths[at] for at in ordered]) if is_cpu else [(0, len(ordered))]:
-        most = batch_size
-        if is_cpu:
-            most = min(batch_size, max(_CPU_TOKENS_AT_ONCE // max(lengths[ordered[start]], 1), 1))
-        for first in range(start, end, most):
-            yield ordered[first : min(first + most, end)]
-
-
-def _cuts(lengths: list[int]) -> list[tuple[int, int]]:
-    """Cut falling lengths into runs where another call costs less than padding them alike would.
-
-    Padding is most of the work where short and long queries meet.
-    """
-    ends = [at for at in range(1, len(lengths)) if lengths[at] != lengths[at - 1]]
-    bounds = [0, *ends, len(lengths)] if lengths else [0]
-    cost, cut = [0.0] * len(bounds), [0] * len(bounds)  # of what stands before each bound
-    for end in range(1, len(bounds)):
-        cost[end], cut[end] = min(
-            (cost[i] + _CALL_TOKENS + lengths[bounds[i]] * (bounds[end] - bounds[i]), i)
-            for i in range(end)
-        )
-    runs, end = [], len(bounds) - 1
-    while end:
-        runs.append((bounds[cut[end]], bounds[end]))
-        end = cut[end]
-    return runs[::-1]
+    def _embed(self, rows: list[list[int]]) -> NDArray[np.float32]:
+        lengths = np.array([len(row) for row in rows])
+        is_token = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
+        ids = np.full(is_token.shape, self._pad_id, dtype=np.int64)
+        ids[is_token] = np.concatenate(rows)
+        return self.embed(ids, is_token.astype(np.int64))
 
 
 @dataclass(slots=True)

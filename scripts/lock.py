@@ -32,6 +32,8 @@ CPU_OVERRIDES = (
     # xgrammar asks for any triton; only the CUDA build of torch wants a certain one.
     "triton==3.9.0",
 )
+# OpenVINO runs without it, and with it may tell its makers who converts models.
+SILENCED = ("openvino-telemetry ; sys_platform == 'never'",)
 # What PyPI's torch drags in and its CPU build does not need.
 CPU_DROPPED_PREFIXES = ("nvidia-", "cuda-")
 
@@ -60,10 +62,16 @@ SPECS = (
         "CPU set: Python 3.11, Linux x86_64",
         "3.11",
         "x86_64-manylinux_2_28",
-        CPU_OVERRIDES,
+        (*CPU_OVERRIDES, *SILENCED),
         CPU_DROPPED_PREFIXES,
     ),
-    LockSpec("gpu", "GPU set: Python 3.12, Linux x86_64, CUDA", "3.12", "x86_64-manylinux_2_31"),
+    LockSpec(
+        "gpu",
+        "GPU set: Python 3.12, Linux x86_64, CUDA",
+        "3.12",
+        "x86_64-manylinux_2_31",
+        SILENCED,
+    ),
     LockSpec(
         "dev",
         "Development tools, on top of cpu.lock or gpu.lock",

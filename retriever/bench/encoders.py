@@ -12,19 +12,23 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retriever.bench.direct import direct_process
 from retriever.bench.materials import Materials
-from retriever.encoder import Encoder
+from retriever.encoder import Encoder, count_cores
 from retriever.manifest import read_manifest
 from retriever.vectors import FULL_FILE
 
+if TYPE_CHECKING:
+    from retriever.openvino_model import Embed
+
 _TOP_K, _BATCH = 3, 64
 _QUERIES, _LONE, _ROUNDS = 1000, 200, 3
+_INPUTS = ("input_ids", "attention_mask")
 
 Encode = Callable[[list[str]], NDArray[np.float32]]
 
@@ -57,78 +61,104 @@ def _sentence_transformers(folder: Path) -> Encode:
     ).astype(np.float32)
 
 
-def _torch(precision: str) -> Callable[[Path], Encode]:
+def _ours(precision: str, engine: str | None) -> Callable[[Path], Encode]:
     def load(folder: Path) -> Encode:
-        return Encoder(folder, batch_size=_BATCH, precision=precision).encode_queries
+        encoder = Encoder(folder, batch_size=_BATCH, precision=precision, engine=engine)
+        return encoder.encode_queries
 
     return load
 
 
-def _compiled(folder: Path) -> Encode:
-    import torch
-    from sentence_transformers import SentenceTransformer
+def _torch(is_int8: bool) -> Callable[[Path], Encode]:
+    def load(folder: Path) -> Encode:
+        import torch
+        from torch.ao.quantization import quantize_dynamic
 
-    model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.bfloat16})
-    model[0].model = torch.compile(model[0].model, dynamic=True)
-    return _through_modules(model, folder)
+        if is_int8:
+            module = quantize_dynamic(_load_row(folder), {torch.nn.Linear}, dtype=torch.qint8)
+        else:
+            module = torch.compile(_load_row(folder).bfloat16(), dynamic=True)
 
+        def embed(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+            with torch.inference_mode():
+                found = module(torch.from_numpy(ids), torch.from_numpy(mask))
+            vectors: NDArray[np.float32] = found.numpy()
+            return vectors
 
-def _int8(folder: Path) -> Encode:
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from torch.ao.quantization import quantize_dynamic
+        return _through(folder, embed)
 
-    model = SentenceTransformer(str(folder), device="cpu")
-    model[0].model = quantize_dynamic(model[0].model, {torch.nn.Linear}, dtype=torch.qint8)
-    return _through_modules(model, folder)
+    return load
 
 
 def _onnx(is_int8: bool) -> Callable[[Path], Encode]:
     def load(folder: Path) -> Encode:
-        from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
+        import onnxruntime
+        import torch
+        from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        options: dict[str, Any] = {"provider": "CPUExecutionProvider"}
-        model = SentenceTransformer(str(folder), backend="onnx", model_kwargs=options)
-        if is_int8:
-            options["file_name"] = "model_qint8_avx512_vnni.onnx"
-            with tempfile.TemporaryDirectory() as target:
-                model.save_pretrained(target)
-                export_dynamic_quantized_onnx_model(model, "avx512_vnni", target)
-                model = SentenceTransformer(target, backend="onnx", model_kwargs=options)
-        return _through_modules(model, folder)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = count_cores()
+        ids, mask = torch.full((2, 9), 7), torch.ones((2, 9), dtype=torch.int64)
+        mask[0, 6:] = 0  # or the graph would not heed it
+        sizes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "model.onnx"
+            torch.onnx.export(
+                _load_row(folder),
+                (ids, mask),
+                path,
+                input_names=_INPUTS,
+                dynamic_shapes=(sizes, sizes),
+            )
+            if is_int8:
+                full, path = path, path.with_name("int8.onnx")
+                quantize_dynamic(full, path, per_channel=True, weight_type=QuantType.QInt8)
+            session = onnxruntime.InferenceSession(path, options)
+
+        def embed(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+            named = dict(zip(_INPUTS, (ids, mask), strict=True))
+            vectors: NDArray[np.float32] = session.run(None, named)[0]
+            return vectors
+
+        return _through(folder, embed)
 
     return load
 
 
-def _openvino(folder: Path) -> Encode:
+def _load_row(folder: Path) -> Any:
     from sentence_transformers import SentenceTransformer
 
-    return _through_modules(SentenceTransformer(str(folder), backend="openvino"), folder)
+    from retriever.text_models import ModuleRow
+
+    return ModuleRow(list(SentenceTransformer(str(folder), device="cpu"))).eval()
 
 
-def _through_modules(model: Any, folder: Path) -> Encode:
-    """Call tokenizer and modules as ``retriever.encoder`` does, whatever runs the model."""
-    from retriever.text_models import wrap_sentence_transformer
+def _through(folder: Path, embed: Embed) -> Encode:
+    """Split and batch texts as ``retriever.encoder`` does, whatever runs the model."""
+    from retriever.text_models import load_text_model
 
-    wrapped = wrap_sentence_transformer(model, folder)
+    model: Any = load_text_model(folder, None, engine="torch")
+    model.embed = embed
 
     def encode(texts: list[str]) -> NDArray[np.float32]:
-        vectors = wrapped.encode(texts, "", _BATCH, True)
+        vectors: NDArray[np.float32] = model.encode(texts, "", _BATCH, True)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
 
     return encode
 
 
-_LOADERS: dict[str, tuple[Callable[[Path], Encode], str]] = {
-    "torch fp32 (reference)": (_torch("fp32"), "torch"),
-    "torch bf16 (ours)": (_torch("bf16"), "torch"),
-    "torch bf16, SentenceTransformer.encode": (_sentence_transformers, "torch"),
-    "torch bf16, torch.compile": (_compiled, "torch"),
-    "torch int8 dynamic": (_int8, "torch"),
-    "ONNX Runtime fp32": (_onnx(False), "optimum.onnxruntime"),
-    "ONNX Runtime int8 dynamic": (_onnx(True), "optimum.onnxruntime"),
-    "OpenVINO": (_openvino, "optimum.intel"),
+# Each with the packages that it needs.
+_LOADERS: dict[str, tuple[Callable[[Path], Encode], tuple[str, ...]]] = {
+    "torch fp32 (reference)": (_ours("fp32", "torch"), ()),
+    "torch bf16": (_ours("bf16", "torch"), ()),
+    "torch bf16, SentenceTransformer.encode": (_sentence_transformers, ()),
+    "torch bf16, torch.compile": (_torch(False), ()),
+    "torch int8 dynamic": (_torch(True), ()),
+    "ONNX Runtime fp32": (_onnx(False), ("onnxruntime", "onnxscript")),
+    "ONNX Runtime int8 dynamic": (_onnx(True), ("onnxruntime", "onnxscript")),
+    "OpenVINO fp32": (_ours("fp32", None), ("openvino",)),
+    "OpenVINO bf16 (ours)": (_ours("bf16", None), ("openvino",)),
 }
 
 
@@ -139,14 +169,15 @@ def measure(
     name: str, encoder: Path, queries: list[str], lone: int, rounds: int
 ) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
     """Run one way; gives its row and its vectors, or why it was left out and None."""
-    load, package = _LOADERS[name]
-    if importlib.util.find_spec(package.partition(".")[0]) is None:
-        return {"way": name, "left_out": f"{package} is not installed"}, None
+    load, packages = _LOADERS[name]
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        return {"way": name, "left_out": f"{' and '.join(missing)} is not installed"}, None
     try:
         encode = load(encoder)
         vectors = encode(queries)
-    except (ImportError, RuntimeError, ValueError, OSError, AttributeError) as error:
-        return {"way": name, "left_out": str(error).partition("\n")[0][:200]}, None
+    except Exception as error:  # noqa: BLE001  engines that are only tried may raise anything
+        return {"way": name, "left_out": str(error).strip().partition("\n")[0][:200]}, None
     return {"way": name, **_time(encode, queries, lone, rounds)}, vectors
 
 

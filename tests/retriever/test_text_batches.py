@@ -4,9 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("torch")
-
-from retriever.text_models import _batches, _cuts
+from retriever.text_batches import _cuts, cut_batches
 
 
 @pytest.mark.parametrize(
@@ -29,7 +27,7 @@ def test_texts_are_cut_where_padding_costs_more_than_a_call(lengths, runs):
     is_cpu=st.booleans(),
 )
 def test_every_text_is_in_one_batch(lengths, batch_size, is_cpu):
-    batches = list(_batches(lengths, batch_size, is_cpu))
+    batches = list(cut_batches(lengths, batch_size, is_cpu))
     assert sorted(at for batch in batches for at in batch) == list(range(len(lengths)))
     assert all(0 < len(batch) <= batch_size for batch in batches)
     longest = [max(lengths[at] for at in batch) for batch in batches]
