@@ -98,7 +98,7 @@ class Encoder:
         query_prefix: str | None = None,
         passage_prefix: str | None = None,
         threads: int | None = None,
-        batch_size: int = 64,
+        batch_size: int = 256,
         *,
         pooling: str | None = None,
         is_normalized: bool | None = None,

@@ -16,12 +16,12 @@ import orjson
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers import AutoModel, AutoTokenizer, DPRContextEncoder, DPRQuestionEncoder
 
+from retriever.compiled_reader import Loaded, find_compiled_reader
 from retriever.errors import EncoderError
-from retriever.openvino_model import Embed, compile_module
-from retriever.text_batches import cut_batches
+from retriever.text_readers import PaddedReader, Reader
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -104,8 +104,9 @@ def _load_sentence_transformer(
     }
     if not _is_plain_text(model):
         return _WholeModel(model.to(dtype), **facts)
-    embed = _make_embed(ModuleRow(list(model)), device, dtype, is_compiled, len(model.tokenizer))
-    return _TokenModel(model.tokenizer, embed, device == "cpu", **facts)
+    loaded = _inspect(list(model), model.tokenizer, facts["dimension"], facts["pooling"])
+    reader = _make_reader(loaded, device, dtype, is_compiled)
+    return _TokenModel(model.tokenizer, reader, **facts)
 
 
 def _is_cosine(folder: Path) -> bool | None:
@@ -145,14 +146,15 @@ def _load_plain(
     loaded_as = torch.float32 if is_compiled else dtype
     model = _load_transformer(folder, loaded_as).to(device).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    modules = ModuleRow([_LastHidden(model), Pooling(model.config.hidden_size, pooling)])
+    dimension = model.config.hidden_size
+    modules = [_LastHidden(model), Pooling(dimension, pooling)]
+    loaded = _inspect(modules, tokenizer, dimension, pooling)
     # Some tokenizers name no limit (1e30), and some models no positions.
     limits = [tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512)]
     return _TokenModel(
         tokenizer,
-        _make_embed(modules, device, dtype, is_compiled, len(tokenizer)),
-        device == "cpu",
-        dimension=model.config.hidden_size,
+        _make_reader(loaded, device, dtype, is_compiled),
+        dimension=dimension,
         pooling=pooling,
         max_tokens=int(min(limits)),
         prompts={},
@@ -205,13 +207,25 @@ class ModuleRow(torch.nn.Module):  # type: ignore[misc]
         return features["sentence_embedding"].float()
 
 
-def _make_embed(
-    modules: ModuleRow, device: str, dtype: torch.dtype, is_compiled: bool, most_ids: int
-) -> Embed:
-    compiled = compile_module(modules, dtype, most_ids) if is_compiled else None
+def _inspect(modules: list[Any], tokenizer: Any, dimension: int, pooling: str) -> Loaded:
+    """Tell readers what they must know of modules, the first of which wraps a model."""
+    is_simple = all(type(module) in (Pooling, Normalize) for module in modules[1:])
+    return Loaded(
+        embed=ModuleRow(modules),
+        core=modules[0].model if is_simple else None,
+        pooling=pooling,
+        is_unit=any(type(module) is Normalize for module in modules),
+        dimension=dimension,
+        most_ids=len(tokenizer),
+        pad_id=tokenizer.pad_token_id or 0,
+    )
+
+
+def _make_reader(loaded: Loaded, device: str, dtype: torch.dtype, is_compiled: bool) -> Reader:
+    compiled = find_compiled_reader(loaded, dtype) if is_compiled else None
     if compiled is not None:
         return compiled
-    modules.to(dtype)
+    modules = loaded.embed.to(dtype)
 
     def embed(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -219,28 +233,25 @@ def _make_embed(
             vectors: NDArray[np.float32] = modules(*tensors).cpu().numpy()
         return vectors
 
-    return embed
+    return PaddedReader(embed, loaded.dimension, loaded.pad_id, device == "cpu")
 
 
 @dataclass(slots=True)
 class _TokenModel:
-    """Calls a fast tokenizer and then the model, with batches of texts of like length."""
+    """Calls a fast tokenizer and then the model."""
 
     tokenizer: Any
-    embed: Embed
-    is_cpu: bool
+    reader: Reader
     dimension: int
     pooling: str
     max_tokens: int
     prompts: dict[str, str]
     is_normalized: bool | None
     _split: Any = field(init=False)
-    _pad_id: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Take truncation and padding into our hands."""
         self._split = self.tokenizer.backend_tokenizer
-        self._pad_id = self.tokenizer.pad_token_id or 0
         self._split.no_padding()
         if self.max_tokens:
             self._split.enable_truncation(self.max_tokens)
@@ -250,18 +261,7 @@ class _TokenModel:
     ) -> NDArray[np.float32]:
         """Return (n, dimension) vectors; queries and passages are treated alike."""
         found = self._split.encode_batch_fast([prefix + text for text in texts])
-        rows = [encoding.ids for encoding in found]
-        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        for batch in cut_batches([len(row) for row in rows], batch_size, self.is_cpu):
-            vectors[batch] = self._embed([rows[at] for at in batch])
-        return vectors
-
-    def _embed(self, rows: list[list[int]]) -> NDArray[np.float32]:
-        lengths = np.array([len(row) for row in rows])
-        is_token = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
-        ids = np.full(is_token.shape, self._pad_id, dtype=np.int64)
-        ids[is_token] = np.concatenate(rows)
-        return self.embed(ids, is_token.astype(np.int64))
+        return self.reader.read([encoding.ids for encoding in found], batch_size)
 
 
 @dataclass(slots=True)

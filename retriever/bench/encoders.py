@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from retriever.manifest import read_manifest
 from retriever.vectors import FULL_FILE
 
 if TYPE_CHECKING:
-    from retriever.openvino_model import Embed
+    from retriever.text_readers import Embed
 
 _TOP_K, _BATCH = 3, 64
 _QUERIES, _LONE, _ROUNDS = 1000, 200, 3
@@ -138,7 +139,7 @@ def _through(folder: Path, embed: Embed) -> Encode:
     from retriever.text_models import load_text_model
 
     model: Any = load_text_model(folder, None, engine="torch")
-    model.embed = embed
+    model.reader = replace(model.reader, embed=embed)
 
     def encode(texts: list[str]) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = model.encode(texts, "", _BATCH, True)

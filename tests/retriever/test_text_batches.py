@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retriever.text_batches import _cuts, cut_batches
+from retriever.text_batches import _cuts, cut_batches, cut_rows
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,25 @@ def test_every_text_is_in_one_batch(lengths, batch_size, is_cpu):
     assert all(0 < len(batch) <= batch_size for batch in batches)
     longest = [max(lengths[at] for at in batch) for batch in batches]
     assert longest == sorted(longest, reverse=True)
+
+
+@given(
+    lengths=st.lists(st.integers(0, 300), max_size=80),
+    batch_size=st.integers(1, 64),
+    width=st.integers(1, 128),
+)
+def test_rows_hold_every_text_once_and_no_more_than_fits(lengths, batch_size, width):
+    batches = list(cut_rows(lengths, batch_size, width))
+    places = [at for rows in batches for row in rows for at in row]
+    assert sorted(places) == [at for at, length in enumerate(lengths) if length]
+    for rows in batches:
+        assert 0 < sum(map(len, rows)) <= batch_size
+        most = max(width, *(lengths[at] for row in rows for at in row))
+        filled = [sum(lengths[at] for at in row) for row in rows]
+        assert max(filled) <= most
+        # Two rows that would fit into one are never made.
+        assert len(rows) == 1 or sorted(filled)[0] + sorted(filled)[1] > most
+
+
+def test_short_texts_share_rows():
+    assert list(cut_rows([50, 10, 40, 5], 64, 96)) == [[[0, 1], [2, 3]]]
