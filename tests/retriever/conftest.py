@@ -19,6 +19,16 @@ from retriever.service import make_app
 from tests.tiny_bert import save_tiny_bert
 
 
+_BY_OPENVINO = ("test_openvino_model", "test_kinds", "test_build", "test_encode")
+
+
+@pytest.fixture(autouse=True)
+def torch_runs_encoders(request, monkeypatch):
+    """Spare most tests the half second in which OpenVINO compiles a model."""
+    if request.module.__name__.rpartition(".")[2] not in _BY_OPENVINO:
+        monkeypatch.setitem(sys.modules, "openvino", None)
+
+
 def _write_corpus(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
