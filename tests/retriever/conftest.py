@@ -18,7 +18,6 @@ from retriever.options import BuildOptions
 from retriever.service import make_app
 from tests.tiny_bert import save_tiny_bert
 
-
 _BY_OPENVINO = ("test_openvino_model", "test_kinds", "test_build", "test_encode")
 
 
