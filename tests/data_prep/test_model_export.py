@@ -16,6 +16,7 @@ def policy(wheels, tiny_gguf, tmp_path):
     return asset, wheels.made[-1], target
 
 
+@pytest.mark.slow
 def test_exported_policy_loads_in_bfloat16_and_generates(policy):
     _, _, target = policy
     model = AutoModelForCausalLM.from_pretrained(target)

@@ -34,6 +34,7 @@ def questions_of(artifacts, name):
     return sorted(row["extra_info"]["question"] for row in rows)
 
 
+@pytest.mark.slow
 def test_everything_is_made_from_an_empty_folder_and_works(tiny_assets, artifacts, capsys):
     quickstart.prepare("bm25", OPTIONS, tiny_assets)
     said = capsys.readouterr().out
@@ -167,6 +168,7 @@ def test_bad_options_are_refused_before_anything_is_written(artifacts, options, 
     assert not artifacts.exists()
 
 
+@pytest.mark.slow
 def test_missing_package_leaves_no_half_written_file(wheels, artifacts, run_module):
     finished = run_module("data_prep.quickstart")  # pip sees an empty wheel folder
     assert finished.returncode == 1

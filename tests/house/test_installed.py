@@ -53,11 +53,13 @@ def test_what_is_installed_is_what_the_lock_says() -> None:
     assert wrong == {}
 
 
+@pytest.mark.slow
 def test_locked_packages_have_what_they_ask_for() -> None:
     missing = {pair for name in locked() for pair in unmet(name)}
     assert missing - ALLOWED.keys() == set()
 
 
+@pytest.mark.slow
 def test_every_allowed_exception_is_still_one() -> None:
     missing = {pair for name in locked() for pair in unmet(name)}
     assert ALLOWED.keys() - missing == set()

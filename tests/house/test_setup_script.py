@@ -65,6 +65,7 @@ def run(root: Path, *options: str, **environment: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.engine
 def test_two_calls_at_once_make_one_venv_and_the_next_call_is_quick(house: Path) -> None:
     calls = [start(house), start(house)]
     outputs = [call.communicate(timeout=100)[0] for call in calls]
@@ -78,6 +79,7 @@ def test_two_calls_at_once_make_one_venv_and_the_next_call_is_quick(house: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.engine
 def test_a_failed_install_says_what_to_do_and_the_next_call_repairs_it(house: Path) -> None:
     lock = house / "requirements" / "cpu.lock"
     lock.write_text("a-package-that-nobody-has==1.0\n")
@@ -92,6 +94,7 @@ def test_a_failed_install_says_what_to_do_and_the_next_call_repairs_it(house: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.engine
 def test_a_venv_of_one_set_is_not_turned_into_the_other(house: Path) -> None:
     assert run(house)[0] == 0
     status, _, err = run(house, "--gpu")

@@ -23,6 +23,7 @@ def function(name: str, n_lines: int) -> str:
     return f"def {name}():\n" + "    x = 1\n" * (n_lines - 1)
 
 
+@pytest.mark.slow
 def test_the_repository_keeps_its_own_limits(
     check_style: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -35,6 +35,7 @@ def make(factory, vectors, path, metric=faiss.METRIC_INNER_PRODUCT):
     return write(faiss.index_factory(vectors.shape[1], factory, metric), vectors, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factory", "kind"), [("Flat", "flat"), ("IVF2,Flat", "ivf"), ("HNSW4", "hnsw")]
 )
@@ -113,6 +114,7 @@ def test_rows_of_different_lengths_are_no_l2_index(tmp_path, corpus_file, passag
         adopt_index(path, corpus_file, tmp_path / "i", options)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_wrong(
     tmp_path, corpus_file, passage_vectors, encoder_folder, capsys
 ):

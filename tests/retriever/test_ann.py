@@ -68,6 +68,7 @@ def recall(found, vectors, top_k):
     return sum(shared) / exact.size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(KINDS)), ids=map(str, KINDS))
 def test_a_kind_finds_most_of_what_exact_search_finds(written, vectors, id_rank, number):
     index = open_vectors(*written(number), id_rank, OpenOptions())

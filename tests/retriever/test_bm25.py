@@ -131,6 +131,7 @@ def test_words_are_folded(text, words):
     assert split_words(text.upper()) == words
 
 
+@pytest.mark.slow
 def test_serving_bm25_imports_no_torch(bm25_index):
     command = [sys.executable, "-c", WHAT_SERVING_IMPORTS, str(bm25_index)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)

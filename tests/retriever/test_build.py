@@ -51,6 +51,7 @@ def test_the_manifest_lists_every_file(bm25_index):
     assert {*manifest["files"], "manifest.json"} == set(names(bm25_index))
 
 
+@pytest.mark.slow
 def test_the_command_builds_and_says_so(tmp_path, corpus_file, run):
     status, stderr = run(
         "retriever.build", "--corpus", corpus_file, "--index", tmp_path / "i", "--kind", "bm25"
@@ -97,6 +98,7 @@ def test_a_stopped_build_says_how_to_go_on(tmp_path, long_corpus, start, wait_un
     assert names(tmp_path) == [".i.building"]
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, long_corpus, start, wait_until):
     build_index(long_corpus, tmp_path / "whole", "bm25")
     process = start(
@@ -162,6 +164,7 @@ def test_a_full_disk_is_an_error_and_the_build_goes_on_later(
         assert (tmp_path / "i" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_vectors(tmp_path, write_corpus, encoder_folder, capsys):
     corpus = write_corpus(
         tmp_path / "c.jsonl", [{"id": "1", "text": "a"}, {"id": "2", "text": "b"}]

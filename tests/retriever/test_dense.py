@@ -65,6 +65,7 @@ def brute_force(vectors, ids, query, top_k):
     return [(ids[at], float(scores[at])) for at in order[:top_k]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top_k", [1, 3, 8, 50, 499, 500, 10_000])
 def test_hits_equal_brute_force_ties_included(retriever, vectors, ids, top_k):
     queries = [str(number) for number in range(40)]
@@ -92,6 +93,7 @@ def test_top_k_below_one_is_refused(retriever):
         retriever.search(["1"], -1)
 
 
+@pytest.mark.slow
 def test_a_built_index_finds_each_passage_by_its_own_contents(flat_index, tiny_passages):
     with contextlib.closing(open_retriever(flat_index)) as retriever:
         queries = [f'"{row["title"]}"\n{row["text"]}' for row in tiny_passages]
@@ -122,6 +124,7 @@ def test_a_folder_without_encoder_is_refused(flat_index, tmp_path):
         open_retriever(flat_index, OpenOptions(encoder=tmp_path))
 
 
+@pytest.mark.slow
 def test_prefixes_are_put_before_the_text(encoder_folder):
     plain = Encoder(encoder_folder)
     prefixed = Encoder(encoder_folder, query_prefix="query: ", passage_prefix="passage: ")

@@ -30,6 +30,7 @@ def whole(store, encoder, tmp_path_factory):
     return (folder / ENCODED).read_bytes()
 
 
+@pytest.mark.slow
 def test_row_i_is_the_vector_of_passage_i(store, encoder, whole):
     vectors = np.frombuffer(whole, dtype=np.float32).reshape(2200, 32)
     for at in (0, 5, CHUNK - 1, CHUNK, 2199):
@@ -47,6 +48,7 @@ def test_encoding_goes_on_to_the_same_bytes(store, encoder, whole, tmp_path, lef
     assert sum(told) == 2200
 
 
+@pytest.mark.slow
 def test_two_devices_share_the_work_and_give_the_same_bytes(store, encoder_folder, whole, tmp_path):
     encoders = open_encoders(BuildOptions(encoder=encoder_folder, devices=("cpu", "cpu")))
     encode_store(store, tmp_path, encoders, 32, lambda _: None)

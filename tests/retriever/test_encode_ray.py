@@ -3,7 +3,7 @@ import pytest
 from retriever.build import build_index
 from retriever.options import BuildOptions
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
 
 def test_a_ray_cluster_writes_the_same_index(tmp_path, write_corpus, encoder_folder):

@@ -130,6 +130,7 @@ def test_a_plan_needs_questions_and_depths() -> None:
         Plan([Question("Who?", ())], top_ks=())
 
 
+@pytest.mark.slow
 def test_the_command_writes_rows_table_and_plot(
     bm25_index, questions_file, tmp_path, capfd
 ) -> None:

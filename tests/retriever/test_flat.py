@@ -59,6 +59,7 @@ def open_flat(folder, vectors, id_rank, precision):
     return FlatIndex(rows, measure_rows(rows), id_rank), rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_bf16", [False, True])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_hits_equal_brute_force_over_what_is_stored(

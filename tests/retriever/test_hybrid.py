@@ -75,6 +75,7 @@ def test_only_the_depth_of_each_ranking_counts(store):
     assert {hit.passage.id for hit in hits} == {store[0].id, store[3].id}
 
 
+@pytest.mark.slow
 def test_an_index_fuses_its_own_two_rankings(hybrid_index, flat_index, bm25_index, tiny_questions):
     queries = [row["question"] for row in tiny_questions]
     with contextlib.ExitStack() as stack:

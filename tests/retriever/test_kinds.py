@@ -15,6 +15,7 @@ from retriever.kinds import KINDS, load_kind, open_retriever, resolve_kind
 from retriever.options import BuildOptions, OpenOptions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
 def test_a_kind_is_built_and_served(tmp_path, corpus_file, encoder_folder, tiny_passages, kind):
     build_index(corpus_file, tmp_path / "i", kind, BuildOptions(encoder=encoder_folder))
@@ -25,6 +26,7 @@ def test_a_kind_is_built_and_served(tmp_path, corpus_file, encoder_folder, tiny_
     assert (tmp_path / "i" / "encoded.f32").exists() == (kind == "flat")
 
 
+@pytest.mark.slow
 def test_auto_builds_what_it_chose_and_says_why(tmp_path, corpus_file, encoder_folder, caplog):
     caplog.set_level(logging.INFO, logger="retriever")
     options = BuildOptions(encoder=encoder_folder, precision="sq8")
@@ -85,6 +87,7 @@ def test_an_open_option_for_another_kind_is_refused(bm25_index, tmp_path, kind, 
             open_retriever(folder, options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bm25", "flat", "hybrid"])
 def test_the_first_hits_are_the_same_whatever_top_k_is(
     tmp_path, write_corpus, encoder_folder, kind

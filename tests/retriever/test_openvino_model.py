@@ -76,6 +76,7 @@ def test_models_that_cannot_be_packed_are_padded():
     assert isinstance(reader, PaddedReader)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 def test_an_encoder_gives_the_same_vectors_by_either_engine(tmp_path, pooling):
     folder = save_tiny_bert(tmp_path / "tiny", BertModel, seed=1)
@@ -108,6 +109,7 @@ def test_roberta_counts_positions_from_after_its_padding_id(tmp_path):
     assert reader.first_position == 2
 
 
+@pytest.mark.slow
 def test_packed_texts_do_not_see_each_other(tmp_path):
     folder = save_tiny_bert(tmp_path / "tiny", BertModel, seed=1)
     reader = load_text_model(folder, "mean", precision="fp32").reader

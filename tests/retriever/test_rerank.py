@@ -65,6 +65,7 @@ def reference(cross_encoder):
     return score
 
 
+@pytest.mark.slow
 def test_hits_are_ordered_by_the_cross_encoder(cross_encoder, passages, reference):
     retriever = RerankedRetriever(FixedRetriever(*passages), cross_encoder, depth=8)
     queries = ["who wrote dracula?", "where is the river?"]

@@ -2,6 +2,8 @@ import asyncio
 import contextlib
 import socket
 
+import pytest
+
 from search_r1.search_client import SearchClient, SearchClientConfig
 
 
@@ -11,6 +13,7 @@ def free_port():
         return listener.getsockname()[1]
 
 
+@pytest.mark.slow
 async def test_clients_recover_when_the_server_is_killed_and_restarted(bm25_index, start):
     port = free_port()
     arguments = ("retriever.server", "--index", bm25_index, "--port", port)

@@ -67,6 +67,7 @@ def rows(retriever, queries, top_k):
 
 
 @pytest.mark.slow
+@pytest.mark.engine
 def test_shards_on_ray_serve_answer_like_the_whole_index(
     flat_index, wait_until, tmp_path, tiny_questions
 ):
@@ -88,6 +89,7 @@ def test_shards_on_ray_serve_answer_like_the_whole_index(
 
 
 @pytest.mark.slow
+@pytest.mark.engine
 def test_replicas_on_ray_serve_ask_for_the_token_and_answer_side_by_side(
     bm25_index, wait_until, tmp_path, monkeypatch
 ):
@@ -107,6 +109,7 @@ def test_replicas_on_ray_serve_ask_for_the_token_and_answer_side_by_side(
             assert found == {tuple(hit.passage.id for hit in whole.search(["Stoker"], 3)[0])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -175,6 +178,7 @@ def test_a_shard_that_is_away_may_come_back_and_one_that_fails_is_a_failure():
 
 
 @pytest.mark.slow
+@pytest.mark.engine
 def test_a_port_that_is_taken_ends_the_command_with_one_line(bm25_index, tmp_path):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

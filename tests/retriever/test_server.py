@@ -188,6 +188,7 @@ def test_a_failed_search_gets_500_and_the_next_is_answered(serving):
         assert post(server, queries=["a"]).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_serves_until_a_signal(bm25_index, start, wait_until, signum):
     process = start("retriever.server", "--index", bm25_index, "--port", 0)
@@ -206,6 +207,7 @@ def _is_ready(url):
         return False
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_one_line_and_status_2(bm25_index, run):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -219,6 +221,7 @@ def test_a_taken_port_is_one_line_and_status_2(bm25_index, run):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -102,6 +102,7 @@ def test_a_long_body_is_refused_before_it_has_come(serving, is_chunked):
         assert b"send at most 1000" in reply
 
 
+@pytest.mark.slow
 def test_a_huge_query_gets_413_while_the_others_are_answered(serving):
     with serving(GatedRetriever(search_s=0.001)) as client, ThreadPoolExecutor(9) as pool:
         huge = pool.submit(post, client, "x" * 10_000_000)
@@ -201,6 +202,7 @@ async def test_under_four_times_its_capacity_a_server_goes_on_answering(serving)
         assert await asyncio.to_thread(lambda: post(client, "afterwards").status_code) == 200
 
 
+@pytest.mark.slow
 def test_what_was_accepted_is_answered_when_the_server_stops(serving, wait_until):
     retriever = GatedRetriever(search_s=0.01)
     replies = []

@@ -93,6 +93,7 @@ async def test_an_app_below_a_path_prefix_answers_too(bm25):
         assert reply.json()["result"][0][0]["title"] == "Dublin"
 
 
+@pytest.mark.slow
 def test_flags_reach_the_server(bm25_index, start, tmp_path):
     (tmp_path / "token").write_text("s3cret\n")
     flags = ("--max-queries", 2, "--cache-bytes", "1M", "--timeout-s", 2.5, "--log-format", "json")
@@ -116,6 +117,7 @@ def test_flags_reach_the_server(bm25_index, start, tmp_path):
     assert {"message": "POST /retrieve", "status": 422}.items() <= access.items()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

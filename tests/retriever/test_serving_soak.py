@@ -43,6 +43,7 @@ def served(start, index, *flags, port=0):
 
 
 @pytest.mark.slow
+@pytest.mark.engine
 def test_memory_does_not_grow_with_requests(bm25_index, start):
     """Every query is new, the cache is full early, and some clients send nonsense."""
 
@@ -63,6 +64,7 @@ def test_memory_does_not_grow_with_requests(bm25_index, start):
 
 
 @pytest.mark.slow
+@pytest.mark.engine
 async def test_no_wrong_answer_while_the_server_is_killed_again_and_again(bm25_index, start):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -31,6 +31,7 @@ def open_in_shards(flat_index, encoder_folder):
         yield open_it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shards", [1, 2, 5, 12])
 def test_shards_together_find_what_the_whole_index_finds(
     flat_index, open_in_shards, tiny_questions, shards

@@ -114,6 +114,7 @@ def test_multinode_joins_a_cluster_and_hands_it_our_environment(
     assert configs["grpo_3b_8gpu"]["ray_kwargs"]["ray_init"]["address"] == "local"
 
 
+@pytest.mark.slow
 def test_composing_a_preset_imports_neither_torch_nor_verl() -> None:
     code = (
         "import sys; from search_r1.launch import presets; presets.compose('grpo_3b_8gpu');"
@@ -127,6 +128,7 @@ def test_an_unknown_preset_is_answered_with_those_there_are() -> None:
         presets.compose("quikstart")
 
 
+@pytest.mark.slow
 def test_an_unknown_override_is_answered_with_the_keys_beside_it() -> None:
     with pytest.raises(UsageError) as caught:
         presets.compose("grpo_3b_8gpu", ["trainer.total_training_step=3"])
@@ -146,6 +148,7 @@ def make(tmp_path: Path, *overrides: str) -> plan.Plan:
     return plan.make_plan("grpo_3b_8gpu", overrides, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -184,6 +187,7 @@ def test_values_that_cannot_go_together_are_refused(
         derive.check_consistency(make(tmp_path, override).config)
 
 
+@pytest.mark.slow
 def test_a_critics_micro_batch_holds_a_sequence(tmp_path: Path) -> None:
     room = "critic.ppo_max_token_len_per_gpu=4000"
     derive.check_consistency(make(tmp_path, room).config)  # GRPO has no critic
@@ -194,6 +198,7 @@ def test_a_critics_micro_batch_holds_a_sequence(tmp_path: Path) -> None:
     derive.check_consistency(config)
 
 
+@pytest.mark.slow
 def test_questions_drawn_without_a_seed_are_refused_only_where_they_are_drawn(
     tmp_path: Path,
 ) -> None:
@@ -203,6 +208,7 @@ def test_questions_drawn_without_a_seed_are_refused_only_where_they_are_drawn(
     derive.check_consistency(config)
 
 
+@pytest.mark.slow
 def test_a_plain_start_is_a_new_run_and_resuming_is_explicit(tmp_path: Path) -> None:
     old = tmp_path / "grpo_3b_8gpu" / "2026-01-01_00-00-00"
     (old / "checkpoints").mkdir(parents=True)
@@ -219,6 +225,7 @@ def test_a_plain_start_is_a_new_run_and_resuming_is_explicit(tmp_path: Path) -> 
     assert resumed.config["actor_rollout_ref"]["rollout"]["n"] == 8, "the earlier one is kept"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "metrics", "overrides", "is_evaluated_again"),
     [
@@ -245,6 +252,7 @@ def test_a_resumed_run_does_the_evaluation_its_checkpoint_lacks(
     assert resumed.config["trainer"]["val_before_train"] == is_evaluated_again
 
 
+@pytest.mark.slow
 def test_relative_paths_are_taken_from_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +273,7 @@ def test_relative_paths_are_taken_from_the_current_folder(
     assert config["reward"]["custom_reward_function"]["path"] == package
 
 
+@pytest.mark.slow
 def test_artifacts_may_live_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEARCH_R1_ARTIFACTS", "/somewhere")
     config = make(tmp_path).config

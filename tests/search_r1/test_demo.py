@@ -62,6 +62,7 @@ def test_the_demo_needs_no_download(without_artifacts, capsys):
     assert name in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_command_is_quick_and_imports_no_engine():
     code = (
         "import sys; from search_r1.demo import main; main(); "

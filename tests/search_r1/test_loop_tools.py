@@ -88,6 +88,7 @@ def run_tools(tokenizer, chat_codec, searcher_of, passages):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", ["chat", "raw"])
 def test_calls_of_one_turn_run_and_are_answered_in_order(run_tools, chat_codec, check_exact, style):
     trajectory, policy, add = run_tools([f"{SEARCH}\n{ADD}", ANSWER], style=style)
@@ -232,6 +233,7 @@ pieces = st.sampled_from(
 scripts = st.lists(st.lists(pieces, min_size=1, max_size=4).map("".join), min_size=1, max_size=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(script=scripts, style=st.sampled_from(["chat", "raw"]), budget=st.integers(5, 120))
 def test_no_token_that_is_there_ever_changes(

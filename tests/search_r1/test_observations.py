@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,6 +113,7 @@ passages_of_any_text = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(found=passages_of_any_text, room=st.integers(-5, 400), is_bpe=st.booleans())
 def test_any_passages_fit_any_room(byte_codec, bpe_codec, found, room, is_bpe):

@@ -136,6 +136,7 @@ def start(port, child=CHILD):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_server_too(number):
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -151,6 +152,7 @@ def test_a_signal_stops_the_server_too(number):
     assert not os.path.exists(f"/proc/{children[0]}")
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_is_an_error():
     with start(1, "raise SystemExit(7)") as parent:
         assert parent.wait(20) == 1

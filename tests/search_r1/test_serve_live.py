@@ -18,7 +18,7 @@ from search_r1.parsers import get_tool_parser
 from search_r1.prompts import build_prompt
 from search_r1.types import Passage
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(280)]
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTION = "Who wrote the novel Dracula?"

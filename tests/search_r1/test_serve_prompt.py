@@ -84,6 +84,7 @@ def as_client(rollouts, text):
     return {"role": "assistant", "content": found.content or None, "tool_calls": tool_calls}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_single_call", [True, False])
 def test_the_served_model_reads_the_text_of_its_rollouts(tokenizer, searcher_of, is_single_call):
     rollouts = open_rollouts(tokenizer, searcher_of(), is_single_call=is_single_call)

@@ -51,6 +51,7 @@ def test_damage_is_found(sound, byte_codec, damage, problem):
     assert any(problem in found for found in find_problems(record, byte_codec.decode))
 
 
+@pytest.mark.slow
 def test_the_command_reads_what_a_run_dumps(
     codec, tokenizer, rollout, searcher_of, tmp_path, monkeypatch, capsys
 ):

@@ -9,7 +9,7 @@ import pytest
 
 from search_r1.parsers import ParseStatus, get_tool_parser
 
-pytestmark = pytest.mark.slow  # importing vLLM takes seconds
+pytestmark = [pytest.mark.slow, pytest.mark.engine]  # importing vLLM takes seconds
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tool-calling.md"
 TURNS = {

@@ -15,6 +15,7 @@ async def search_all(client, number):
     return await asyncio.gather(*(client.search([str(n)], 1) for n in range(number)))
 
 
+@pytest.mark.slow
 async def test_searches_are_spread_over_the_servers(start_flaky, client_to):
     servers = [start_flaky() for _ in range(3)]
     for server in servers:
@@ -25,6 +26,7 @@ async def test_searches_are_spread_over_the_servers(start_flaky, client_to):
     assert (client.counters.searches, client.counters.retries) == (150, 0)
 
 
+@pytest.mark.slow
 async def test_no_search_fails_when_a_server_dies_under_load(start_flaky, client_to):
     dying, living = start_flaky(), start_flaky()
     dying.delay_s = living.delay_s = 0.02
@@ -99,6 +101,7 @@ async def test_one_ready_server_is_enough_to_begin(flaky, client_to, free_port):
     await client_to(f"http://127.0.0.1:{free_port}", flaky).wait_ready(5)
 
 
+@pytest.mark.slow
 async def test_three_hundred_searches_at_once_are_all_answered(flaky, client_to):
     assert await search_all(client_to(flaky, timeout_s=20.0), 300) == [HITS] * 300
 

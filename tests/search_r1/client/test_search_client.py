@@ -145,6 +145,7 @@ async def test_many_searches_share_few_connections(flaky, client_to):
     assert client.counters.searches == 100
 
 
+@pytest.mark.slow
 async def test_every_search_survives_a_server_that_fails_half_the_time(flaky, client_to):
     randomly = random.Random(0)
     flaky.script = [randomly.choice([None, None, DROP, (503, "", {})]) for _ in range(150)]

@@ -46,6 +46,7 @@ def test_an_unknown_preset_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
 
+@pytest.mark.slow
 def test_an_unknown_override_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     result = train("trainer.total_step=3", cwd=tmp_path)
     assert result.returncode == 2

@@ -47,6 +47,7 @@ def run_id_of(run_dir: Path) -> str:
     return run_id
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_a_summary_and_nothing_left(index: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     launcher = start(index, run_dir, "succeed")
@@ -65,6 +66,7 @@ def test_a_run_ends_with_a_summary_and_nothing_left(index: Path, tmp_path: Path)
     assert not (run_dir / "logs" / "ray").exists(), "Ray's logs are kept only after a failure"
 
 
+@pytest.mark.slow
 def test_a_failed_training_is_told_in_its_own_words(index: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     launcher = start(index, run_dir, "fail")
@@ -79,6 +81,7 @@ def test_a_failed_training_is_told_in_its_own_words(index: Path, tmp_path: Path)
     assert part["stages_s"]["total"] >= part["stages_s"]["train"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_run_leaves_nothing_running(
     index: Path, tmp_path: Path, number: signal.Signals
@@ -105,6 +108,7 @@ def test_a_stopped_run_leaves_nothing_running(
     assert part["memory"]["peak_gb"] > 0
 
 
+@pytest.mark.slow
 def test_a_retriever_that_cannot_start_ends_the_run(tmp_path: Path) -> None:
     launcher = start(tmp_path / "no-index", tmp_path / "run", "succeed")
     _, err = launcher.communicate()

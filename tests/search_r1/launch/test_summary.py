@@ -14,6 +14,7 @@ def append(path: Path, row: dict[str, object]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
+@pytest.mark.slow
 def test_the_summary_has_what_a_run_promises(
     fabricated_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,6 +91,7 @@ def test_trajectories_that_infrastructure_ended_do_not_lower_the_score(
     assert last.num_failed == 1
 
 
+@pytest.mark.slow
 def test_without_a_held_out_evaluation_there_is_still_a_summary(fabricated_run: Path) -> None:
     for path in (fabricated_run / "eval").iterdir():
         path.unlink()

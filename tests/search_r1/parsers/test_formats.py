@@ -164,6 +164,7 @@ def test_formats_name_the_markers_that_a_result_must_not_bring():
     assert set(tags.markers) == {"<ask>", "</ask>", "<found>", "</found>"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 @given(text=st.text())
 def test_no_result_closes_its_block_early(name, text):

@@ -72,6 +72,7 @@ def cut(text, places):
     return [text[start:end] for start, end in itertools.pairwise(places)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_streaming_says_the_same_at_every_split_in_two(name):
     parser = parser_of(name)
@@ -95,6 +96,7 @@ def test_streaming_says_the_same_character_by_character_and_in_odd_pieces(name):
         check_streamed(parser, output.text, cut(output.text, places))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 @given(chosen=st.data())
 def test_nothing_raises_and_no_split_changes_what_is_said(name, chosen):
@@ -234,6 +236,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_hostile_text_of_100_kb_costs_its_length_and_not_its_square(name):
     parser = parser_of(name)

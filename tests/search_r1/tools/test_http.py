@@ -228,6 +228,7 @@ async def test_cookies_and_proxies_are_ignored(api, http_tool, run_one, monkeypa
     assert "cookie" not in api.seen[1]["headers"]
 
 
+@pytest.mark.slow
 async def test_two_hundred_calls_share_the_pool(http_tool):
     tool = http_tool(query={"c": "{city}"}, result_path="path", limits={"max_concurrent": 20})
     box = ToolBox([tool])

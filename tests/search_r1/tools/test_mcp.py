@@ -196,6 +196,7 @@ async def test_a_server_that_comes_back_mute_leaves_nothing_behind(tmp_path):
     assert str(marker) not in left.stdout
 
 
+@pytest.mark.slow
 def test_a_server_has_one_address():
     for wrong in ({}, {"command": ("x",), "url": "http://x"}):
         with pytest.raises(ValueError, match="expected one of the two"):

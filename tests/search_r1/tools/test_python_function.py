@@ -28,6 +28,7 @@ def place(request):
     return {"processes": request.param}
 
 
+@pytest.mark.slow
 async def test_a_function_is_called_with_what_its_types_say(function_tool, run_one, place):
     outcome = await run_one(function_tool("everything", **place), EVERYTHING)
     assert outcome.text == "FOOT 1.5 3 None x <class 'str'>"
@@ -37,6 +38,7 @@ async def test_a_function_is_called_with_what_its_types_say(function_tool, run_o
     assert (await run_one(function_tool("decorated", **place), {"a": 3})).text == "traced 3"
 
 
+@pytest.mark.slow
 async def test_results_become_text(function_tool, run_one, place):
     assert (
         await run_one(function_tool("record", **place))
@@ -78,6 +80,7 @@ async def test_async_functions_run_on_the_event_loop(function_tool, run_one):
         function_tool("wait", processes=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", ["spin", "hold"])
 async def test_a_process_that_hangs_is_killed_and_replaced(
     function_tool, run_one, is_loop_free, functions_file, function
@@ -94,6 +97,7 @@ async def test_a_process_that_hangs_is_killed_and_replaced(
     assert hanging._idle == []
 
 
+@pytest.mark.slow
 async def test_starting_a_process_is_no_part_of_the_call(run_one, tmp_path):
     file = tmp_path / "slow_import.py"
     file.write_text("import time\ntime.sleep(0.5)\ndef f() -> str:\n    'Do.'\n    return 'x'\n")
@@ -112,6 +116,7 @@ async def test_a_process_that_does_not_start_is_a_failure(run_one, tmp_path):
     await tool.aclose()
 
 
+@pytest.mark.slow
 async def test_a_process_that_dies_is_a_failure_and_is_replaced(function_tool, run_one, tmp_path):
     outcome = await run_one(function_tool("die", processes=1))
     assert outcome.status is OutcomeStatus.FAILED

@@ -44,6 +44,7 @@ async def test_a_query_that_is_none_is_told(searcher_of, run_one, arguments, sta
     assert searcher.asked == []
 
 
+@pytest.mark.slow
 async def test_the_real_client_serves_two_hundred_searches(api):
     hit = '{"result": [[{"document": {"id": "7", "title": "T", "text": "x"}, "score": 1.0}]]}'
     api.script = [(200, hit, {})] * 200

@@ -17,7 +17,7 @@ from search_r1.launch.places import RUN_ID_VARIABLE
 from search_r1.verify import find_problems
 from tests.run_readers import processes_marked, read_lines
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
