@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 _PANELS = (
-    ("search_ms", None, "one query without its encoding, median ms", "log"),
-    ("queries_per_s", "64", "queries/s in batches of 64", "log"),
-    ("index_mb", None, "index, MB (text not counted)", "log"),
+    ("search_ms", None, "one query without its encoding, median ms"),
+    ("queries_per_s", "64", "queries/s in batches of 64"),
+    ("index_mb", None, "index, MB (text not counted)"),
 )
 
 
@@ -24,21 +24,24 @@ def plot_frontier(rows: Sequence[dict[str, Any]], file: Path, top_k: int = 3) ->
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     measure = "recall" if all("recall" in row for row in rows) else "answer_recall"
-    figure, axes = pyplot.subplots(1, len(_PANELS), figsize=(13, 4), sharey=True)
-    for axis, (name, key, label, scale) in zip(axes, _PANELS, strict=True):
+    figure, axes = pyplot.subplots(1, len(_PANELS), figsize=(14, 4), sharey=True)
+    for axis, (name, key, label) in zip(axes, _PANELS, strict=True):
         for index in dict.fromkeys(row["index"] for row in rows):
             own = [row for row in rows if row["index"] == index]
             points = sorted((_value(row, name, key), row[measure][str(top_k)]) for row in own)
             xs, ys = zip(*points, strict=True)
             axis.plot(xs, ys, marker="o", linestyle="-" if len(own) > 1 else "", label=index)
-        axis.set_xscale(scale)
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_locator(ticker.NullLocator())
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel(f"{measure.replace('_', ' ')}@{top_k}")
-    axes[-1].legend(loc="best", fontsize="small")
+    axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")
     figure.tight_layout()
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110, metadata={"Software": None} if file.suffix == ".png" else None)
