@@ -60,6 +60,8 @@ class PythonicParser(ScanningParser):
         tree = _parse(raw.removeprefix(PYTHON_START).strip())
         if not isinstance(tree, ast.List):
             raise CallError("the calls are not one list in square brackets")
+        if not tree.elts:
+            raise CallError(f"the list after {PYTHON_START} holds no call")
         for node in tree.elts:
             try:
                 yield _read_call(node)

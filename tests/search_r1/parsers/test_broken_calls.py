@@ -80,6 +80,7 @@ BROKEN = [
     ("mistral", '[TOOL_CALLS][{"name": "now"}]', 'the call has no "arguments"'),
     # pythonic
     ("pythonic", "[now(", "the list of calls was not closed by ]"),
+    ("pythonic", "x<|python_start|>[]", "the list after <|python_start|> holds no call"),
     ("pythonic", "[search('x')]", "the arguments of 'search' must be named: search(argument=value"),
     ("pythonic", "[search(query=x)]", "an argument is not a literal: text, a number, True, "),
     ("pythonic", "[search(**{})]", "the call of 'search' has **; name each argument"),
