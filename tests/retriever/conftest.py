@@ -18,12 +18,16 @@ from retriever.options import BuildOptions
 from retriever.service import make_app
 from tests.tiny_bert import save_tiny_bert
 
-_BY_OPENVINO = ("test_openvino_model", "test_kinds", "test_build", "test_encode")
+_PROCESSES = ("test_build", "test_encode", "test_encode_ray", "test_scale")
+_BY_OPENVINO = ("test_openvino_model", "test_kinds", *_PROCESSES)
 
 
 @pytest.fixture(autouse=True)
 def torch_runs_encoders(request, monkeypatch):
-    """Spare most tests the half second in which OpenVINO compiles a model."""
+    """Spare tests the half second in which OpenVINO compiles a model.
+
+    Not those about it, nor those that compare with another process, which uses what is there.
+    """
     if request.module.__name__.rpartition(".")[2] not in _BY_OPENVINO:
         monkeypatch.setitem(sys.modules, "openvino", None)
 
