@@ -1,7 +1,7 @@
 """The fastest way that OpenVINO reads a text model, if it gives the vectors that torch gives."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ def find_compiled_reader(loaded: Loaded, precision: torch.dtype) -> Reader | Non
     if not is_available(precision):
         return None
     texts = _make_up_texts(loaded)
-    wanted = PaddedReader(_by_torch(loaded.embed), loaded.dimension, loaded.pad_id, True)
+    wanted = PaddedReader(run_by_torch(loaded.embed), loaded.dimension, loaded.pad_id, True)
     vectors = wanted.read(texts, len(texts))
     reasons = []
     for make in (_packed, _padded):
@@ -68,13 +68,16 @@ def _make_up_texts(loaded: Loaded) -> list[list[int]]:
     return [random.choice(ids, length).tolist() for length in _MADE_UP]
 
 
-def _by_torch(module: torch.nn.Module) -> Callable[..., NDArray[np.float32]]:
-    def embed(*arrays: NDArray[Any]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            vectors: NDArray[np.float32] = module(*map(torch.from_numpy, arrays)).numpy()
-        return vectors
+def run_by_torch(module: torch.nn.Module, device: str = "cpu") -> Run:
+    """Let torch run a module on arrays."""
 
-    return embed
+    def run(*arrays: NDArray[Any]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            tensors = [torch.from_numpy(array).to(device) for array in arrays]
+            output: NDArray[np.float32] = module(*tensors).cpu().numpy()
+        return output
+
+    return run
 
 
 def _least_cosine(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
@@ -96,9 +99,14 @@ def _packed(loaded: Loaded, precision: torch.dtype) -> Iterator[Reader]:
 
 
 def _padded(loaded: Loaded, precision: torch.dtype) -> Iterator[Reader]:
-    ids, mask = np.array([[5, 6, 7, 8], [5, 6, 7, 0]]), np.array([[1, 1, 1, 1], [1, 1, 1, 0]])
-    run: Run = compile_module(loaded.embed, [ids, mask], precision)
+    run = compile_padded(loaded.embed, precision)
     yield PaddedReader(run, loaded.dimension, loaded.pad_id, is_cpu=True)
+
+
+def compile_padded(embed: torch.nn.Module, precision: torch.dtype) -> Run:
+    """Compile a module from token ids (B, T) and their mask to vectors (B, D)."""
+    ids, mask = np.array([[5, 6, 7, 8], [5, 6, 7, 0]]), np.array([[1, 1, 1, 1], [1, 1, 1, 0]])
+    return compile_module(embed, [ids, mask], precision)
 
 
 class _PackedModel(torch.nn.Module):  # type: ignore[misc]

@@ -5,7 +5,7 @@ import os
 
 _MB = 2**20
 # glibc moves these two limits as it goes, and then keeps ever other blocks of some megabytes: the
-# memory of a server wandered up by 8 % in 200,000 requests, with fixed limits by 0.2 %.
+# memory of a server wandered up by 8 % in 200,000 requests, with fixed limits by 2 %.
 _MALLOC = {  # name: (mallopt's number for it, bytes)
     "MALLOC_MMAP_THRESHOLD_": (-3, 8 * _MB),
     "MALLOC_TRIM_THRESHOLD_": (-1, 32 * _MB),

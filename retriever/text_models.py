@@ -19,7 +19,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers import AutoModel, AutoTokenizer, DPRContextEncoder, DPRQuestionEncoder
 
-from retriever.compiled_reader import Loaded, find_compiled_reader
+from retriever.compiled_reader import Loaded, find_compiled_reader, run_by_torch
 from retriever.errors import EncoderError
 from retriever.text_readers import PaddedReader, Reader
 
@@ -225,14 +225,7 @@ def _make_reader(loaded: Loaded, device: str, dtype: torch.dtype, is_compiled: b
     compiled = find_compiled_reader(loaded, dtype) if is_compiled else None
     if compiled is not None:
         return compiled
-    modules = loaded.embed.to(dtype)
-
-    def embed(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            tensors = [torch.from_numpy(array).to(device) for array in (ids, mask)]
-            vectors: NDArray[np.float32] = modules(*tensors).cpu().numpy()
-        return vectors
-
+    embed = run_by_torch(loaded.embed.to(dtype), device)
     return PaddedReader(embed, loaded.dimension, loaded.pad_id, device == "cpu")
 
 

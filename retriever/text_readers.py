@@ -1,8 +1,8 @@
 """From token ids to vectors: how texts of unlike lengths become arrays that a model can read.
 
 Padded: one text a row, filled up. Packed: several texts in a row, none of which sees another, so
-that hardly anything is filled up and one call reads all; a third to a half more queries a second
-than padding gives, on CPUs.
+that hardly anything is filled up and one call reads all. On CPUs that gives a third more queries a
+second in batches of 32; sorted by the thousand, padding is as fast.
 """
 
 from collections.abc import Callable

@@ -76,18 +76,14 @@ def _torch(is_int8: bool) -> Callable[[Path], Encode]:
         import torch
         from torch.ao.quantization import quantize_dynamic
 
+        from retriever.compiled_reader import run_by_torch
+
         if is_int8:
             module = quantize_dynamic(_load_row(folder), {torch.nn.Linear}, dtype=torch.qint8)
         else:
             module = torch.compile(_load_row(folder).bfloat16(), dynamic=True)
 
-        def embed(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-            with torch.inference_mode():
-                found = module(torch.from_numpy(ids), torch.from_numpy(mask))
-            vectors: NDArray[np.float32] = found.numpy()
-            return vectors
-
-        return _through(folder, embed)
+        return _through(folder, run_by_torch(module))
 
     return load
 
@@ -95,10 +91,9 @@ def _torch(is_int8: bool) -> Callable[[Path], Encode]:
 def _openvino_padded(folder: Path) -> Encode:
     import torch
 
-    from retriever.openvino_model import compile_module
+    from retriever.compiled_reader import compile_padded
 
-    ids, mask = np.array([[5, 6, 7, 8], [5, 6, 7, 0]]), np.array([[1, 1, 1, 1], [1, 1, 1, 0]])
-    return _through(folder, compile_module(_load_row(folder), [ids, mask], torch.bfloat16))
+    return _through(folder, compile_padded(_load_row(folder), torch.bfloat16))
 
 
 def _onnx(is_int8: bool) -> Callable[[Path], Encode]:
