@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import processor
 from retriever.ranking import rank_candidates, score_exactly
 from retriever.vectors import RowFacts, StoredVectors
 
@@ -66,7 +67,7 @@ class FlatIndex:
         """Take mapped rows, what is known of them, and the rank of each passage's id."""
         self.size, self.dimension = rows.size, rows.dimension
         self._rows, self._facts, self._id_rank = rows, facts, id_rank
-        self._is_bf16_used = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+        self._is_bf16_used = processor.fast_dtype() == "bf16"
 
     def search(
         self, vectors: NDArray[np.float32], top_k: int

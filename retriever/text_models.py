@@ -19,6 +19,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers import AutoModel, AutoTokenizer, DPRContextEncoder, DPRQuestionEncoder
 
+import processor
 from retriever.compiled_reader import Loaded, find_compiled_reader, run_by_torch
 from retriever.errors import EncoderError
 from retriever.text_readers import PaddedReader, Reader
@@ -79,9 +80,7 @@ def load_text_model(
 def _fast_precision(device: str) -> torch.dtype:
     if device != "cpu":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    capabilities = torch.cpu.get_capabilities()
-    has_bf16 = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
-    return torch.bfloat16 if has_bf16 else torch.float32
+    return PRECISIONS[processor.fast_dtype()]
 
 
 def _load_sentence_transformer(

@@ -54,6 +54,10 @@ def _search_r1(question: str) -> list[Message]:
     return [{"role": "user", "content": f"{_INSTRUCTION}\nQuestion: {question}\n"}]
 
 
+def _bare(question: str) -> list[Message]:
+    return [{"role": "user", "content": f"Question: {question}\n"}]
+
+
 def _two_shot(question: str) -> list[Message]:
     return [{"role": "user", "content": _TWO_SHOT.format(question=question)}]
 
@@ -74,6 +78,7 @@ def _two_shot_hermes(question: str) -> list[Message]:
 
 _PROMPTS: dict[str, Callable[[str], list[Message]]] = {
     "search_r1": _search_r1,
+    "bare": _bare,
     "two_shot": _two_shot,
     "two_shot_hermes": _two_shot_hermes,
 }
@@ -90,8 +95,9 @@ def build_prompt(name: str, question: str) -> list[Message]:
     Args:
         name: ``search_r1`` (instructions only, for models that follow them), ``two_shot`` (two
             worked examples and nothing else, for small models, which copy a pattern better than
-            they follow an instruction), or ``two_shot_hermes`` (the same examples as a chat in
-            which the model makes hermes-style tool calls).
+            they follow an instruction), ``two_shot_hermes`` (the same examples as a chat in
+            which the model makes hermes-style tool calls), or ``bare`` (the question alone, for
+            models that a cold start has taught the form).
         question: The question; white space is collapsed, and a missing question mark is added.
 
     Returns:

@@ -39,6 +39,8 @@ class SearchSettings:
     """The retrieval server."""
     env: dict[str, str] = field(default_factory=dict)
     """Environment variables of the training processes."""
+    compute_dtype: str | None = None
+    """Type in which models are multiplied, ``bf16`` or ``fp32``; the launcher fills it in."""
     run_dir: str | None = None
     """Where metrics and trajectories go; set by the launcher."""
 

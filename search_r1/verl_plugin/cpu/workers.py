@@ -15,6 +15,7 @@ from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp import transformer_impl
 
 import search_r1.verl_plugin.cpu.attention  # noqa: F401  registers the attention function on import
+from search_r1.verl_plugin.cpu.trained_only import TrainedLogits, prepare_trained_micro_batches
 
 
 def _unpinned_offload_policy(pin_memory: bool = True) -> CPUOffloadPolicy:
@@ -37,11 +38,12 @@ engine_workers.initialize_global_process_group_ray = functools.partial(
     engine_workers.initialize_global_process_group_ray, backend="cpu:gloo"
 )
 transformer_impl.CPUOffloadPolicy = _unpinned_offload_policy
+transformer_impl.prepare_micro_batches = prepare_trained_micro_batches
 verl.utils.model.load_valuehead_model = _load_value_model
 
 
 @EngineRegistry.register(model_type="language_model", backend="fsdp2", device="cpu")
-class CPUFSDPEngineWithLMHead(transformer_impl.FSDPEngineWithLMHead):
+class CPUFSDPEngineWithLMHead(TrainedLogits, transformer_impl.FSDPEngineWithLMHead):
     """verl's FSDP2 engine; FSDP1 cannot hold parameters on a CPU."""
 
 
