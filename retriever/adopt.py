@@ -24,6 +24,7 @@ from retriever.dense import describe_encoder
 from retriever.encode import open_encoders
 from retriever.encoder import Encoder
 from retriever.errors import BuildError, RetrievalError
+from retriever.interrupts import restore_interrupts
 from retriever.manifest import Manifest, hash_file, write_manifest
 from retriever.options import BuildOptions
 from retriever.store import PassageStore, write_store
@@ -153,6 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = _parse(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("retriever").setLevel(logging.INFO)
+    restore_interrupts()
     try:
         options = BuildOptions(
             encoder=parsed.encoder,

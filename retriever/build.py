@@ -22,6 +22,7 @@ from retriever.build_options import parse_arguments, read_options
 from retriever.encoder import check_encoder_folder, fingerprint
 from retriever.environment import prepare_libraries
 from retriever.errors import BuildError, CorpusError, RetrievalError
+from retriever.interrupts import restore_interrupts
 from retriever.kinds import AUTO, load_kind, resolve_kind
 from retriever.manifest import FileFacts, Manifest, hash_file, write_manifest
 from retriever.options import BuildOptions
@@ -119,6 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("retriever").setLevel(logging.INFO)
     prepare_libraries()
+    restore_interrupts()
     signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
     try:

@@ -25,6 +25,7 @@ from retriever.bench.materials import BenchError, Materials, say
 from retriever.bench.servers import ServerDiedError
 from retriever.bench.tables import make_tables
 from retriever.environment import prepare_libraries
+from retriever.interrupts import restore_interrupts
 
 # In this order; each module has run(materials) -> JSON object.
 PARTS = {
@@ -45,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = _parse(arguments)
     # Of what is measured here; Search-R1's server runs as its users start it.
     prepare_libraries()
+    restore_interrupts()
     signal.signal(signal.SIGTERM, _stop)  # the servers under measurement end with the bench
     materials = Materials(parsed.artifacts, parsed.work or parsed.artifacts / "bench", parsed.peer)
     try:

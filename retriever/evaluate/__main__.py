@@ -15,11 +15,13 @@ from retriever.evaluate.plot import plot_frontier
 from retriever.evaluate.quality import read_questions
 from retriever.evaluate.report import Plan, evaluate, format_table
 from retriever.evaluate.sweep import make_sweep
+from retriever.interrupts import restore_interrupts
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the rows are written, 2 with one line on stderr when not."""
     parsed = _parse(arguments)
+    restore_interrupts()
     knobs = {
         "nprobe": parsed.nprobe,
         "ef_search": parsed.ef_search,

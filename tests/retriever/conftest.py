@@ -122,10 +122,43 @@ def _start(module, *arguments):
     )
 
 
+_HELD = """
+import importlib, sys, time
+module, (place, name), left, *arguments = sys.argv[1], sys.argv[2].split(":"), *sys.argv[3:]
+calls = iter(range(int(left)))
+place = importlib.import_module(place)
+function = getattr(place, name)
+def hold(*given, **named):
+    if next(calls, None) is not None:
+        return function(*given, **named)
+    print("held", flush=True)
+    time.sleep(3600)
+setattr(place, name, hold)
+sys.exit(importlib.import_module(module).main(arguments))
+"""
+
+
+def _start_held(module, function, *arguments, after=0):
+    """Start a command and come back when it calls a function, ``module:name``; it never returns.
+
+    A test that acts in the middle of a command cannot come too late that way. ``after`` so many
+    calls, which do return.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HELD, module, function, str(after), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if process.stdout.readline() != "held\n":
+        pytest.fail(f"{module} ended without calling {function}: {process.communicate()[1]}")
+    return process
+
+
 def _run(module, *arguments):
     """Run a command to its end; gives exit status and stderr."""
     process = _start(module, *arguments)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate()
     return process.returncode, stderr
 
 
@@ -139,4 +172,5 @@ write_encoder = _shared(_write_encoder)
 serving = _shared(_serving)
 wait_until = _shared(_wait_until)
 start = _shared(_start)
+start_held = _shared(_start_held)
 run = _shared(_run)
