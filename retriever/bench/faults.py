@@ -75,7 +75,7 @@ def _beside(name: str, port: int, materials: Materials) -> dict[str, Any]:
 def send_bad(name: str, port: int, seconds: float) -> Outcome:
     """Send bad requests at their rate."""
     requests = cycle(BAD_REQUESTS[name]())
-    return drive(Load(port, requests, seconds, per_s=_BAD_PER_S[name], warm_up_s=0.0))
+    return drive(Load(port, requests, seconds, per_s=_BAD_PER_S[name], warm_up_s=0.0, least=0))
 
 
 def _drive_good(port: int, materials: Materials) -> Outcome:

@@ -22,6 +22,7 @@ HOST = "127.0.0.1"
 _TICK_S = 0.002
 _DRAIN_S = 30.0
 _RECONNECT_S = 0.05
+_PATIENCE_S = 60.0  # beyond the time, for the least number of answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Load:
     warm_up_s: float = 0.5
     limit: int | None = None
     """Stop after so many answers, whatever the time."""
+    least: int = 1
+    """Go on beyond the time for so many good answers: without any there are no latencies."""
 
 
 @dataclass(slots=True)
@@ -107,7 +110,7 @@ class _Driver:
         self._ends = self._counting_from + self._load.seconds
         await asyncio.gather(*(self._connect() for _ in range(self._load.clients)))
         ticker = asyncio.create_task(self._tick()) if self._load.per_s else None
-        while not self._is_over.is_set() and time.perf_counter() < self._ends:
+        while not self._is_over.is_set() and self._has_to_go_on():
             await asyncio.sleep(0.01)
         stopped = time.perf_counter()
         self._is_over.set()
@@ -121,6 +124,14 @@ class _Driver:
         for connection in self._idle:
             connection.close()
         return self._outcome
+
+    def _has_to_go_on(self) -> bool:
+        now = time.perf_counter()
+        if now < self._ends:
+            return True
+        is_anything_coming = self._busy > 0 or self._load.per_s > 0
+        is_enough = self._outcome.statuses[200] >= self._load.least
+        return is_anything_coming and not is_enough and now < self._ends + _PATIENCE_S
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
@@ -192,7 +203,7 @@ class _Driver:
 
     def _count(self, status: int, sent: float) -> None:
         now = time.perf_counter()
-        if not self._counting_from <= now <= self._ends:
+        if now < self._counting_from or self._is_over.is_set():
             return
         self._outcome.statuses[status] += 1
         if status == 200:
