@@ -76,6 +76,11 @@ class FormatConfig:
             )
 
 
+def form_of(section: Mapping[str, Any]) -> FormatConfig:
+    """Read the keys of a config's ``search_r1`` section that say how model and tools speak."""
+    return FormatConfig(**{key: section[key] for key in FormatConfig.__slots__ if key in section})
+
+
 @dataclass(frozen=True, slots=True)
 class LoopParts:
     """What all trajectories of one process share; all but the policy."""

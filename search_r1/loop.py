@@ -112,12 +112,23 @@ class SearchLoop:
         uid: str = "",
         question: str = "",
         gold_answers: Sequence[str] = (),
+        opening: str = "",
     ) -> Trajectory:
-        """Roll one trajectory out, from the prompt to its stop reason."""
-        trajectory = Trajectory(uid, question, list(gold_answers), list(prompt_ids))
+        """Roll one trajectory out, from the prompt to its stop reason.
+
+        Args:
+            prompt_ids: What stands before the model's first turn.
+            uid: Names the trajectory.
+            question: As the record is to have it.
+            gold_answers: As the record is to have them.
+            opening: Text the first turn is made to begin with, such as ``<search>``: how evaluation
+                forces a search or an answer. It is given, so its ids count to the prompt.
+        """
+        ids = [*prompt_ids, *(self._codec.encode(opening) if opening else ())]
+        trajectory = Trajectory(uid, question, list(gold_answers), ids)
         nudges_left = self._config.max_nudges
         while trajectory.stop_reason is None:
-            turn = await self._generate(trajectory)
+            turn = await self._generate(trajectory, "" if trajectory.turns else opening)
             if turn is None:
                 trajectory.stop_reason = StopReason.ABORTED
                 break
@@ -141,7 +152,7 @@ class SearchLoop:
                 trajectory.stop_reason = StopReason.NO_ACTION
         return trajectory
 
-    async def _generate(self, trajectory: Trajectory) -> Turn | None:
+    async def _generate(self, trajectory: Trajectory, opening: str) -> Turn | None:
         """Run the policy once and append what it sampled; None when it sampled nothing."""
         start = len(trajectory.response_ids)
         budget = min(self._config.max_turn_tokens, self._config.max_response_tokens - start)
@@ -170,6 +181,7 @@ class SearchLoop:
             stop_reason=self._reader.finish_reason(generation.ids, text, budget),
             generate_s=seconds,
             context_digest=generation.context_digest,
+            opening=opening,
         )
         trajectory.turns.append(turn)
         return turn

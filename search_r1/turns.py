@@ -58,7 +58,7 @@ class TurnReader:
 
         Of answer and calls, what was closed first counts; thoughts that were closed do not.
         """
-        text = self._without_ending(turn)
+        text = turn.opening + self._without_ending(turn)
         text = text.rpartition(_THOUGHT_CLOSE)[2]
         parsed = self._extract(text)
         turn.is_malformed_call = parsed.status is ParseStatus.MALFORMED

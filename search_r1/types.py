@@ -121,6 +121,7 @@ class Turn:
     observation_truncated: bool = False
     passage_ids: list[str] = field(default_factory=list)
     tool_s: float = 0.0
+    opening: str = ""  # text the turn was made to begin with; its ids stand in the prompt
 
 
 @dataclass(slots=True)

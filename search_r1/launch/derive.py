@@ -40,6 +40,7 @@ def fill(config: Config, run_dir: Path) -> None:
         (config["search_r1"], "parser_plugin"),
         *((tool, "file") for tool in tools if isinstance(tool, dict)),
         (trainer, "resume_from_path"),
+        *((config["search_r1"].get(name) or {}, "questions") for name in _OWN_QUESTIONS),
     )
     for section, key in own_files:
         if section.get(key) and "://" not in section[key]:  # pkg://a.module is no file
@@ -89,6 +90,7 @@ def _fill_compute_dtype(config: Config) -> None:
         part["rollout"]["dtype"] = _ROLLOUT_DTYPES[chosen]
 
 
+_OWN_QUESTIONS = ("cold_start", "evaluation")  # sections that name a question file
 _ROLLOUT_DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
 _FP32_SUMS = {"reduce_dtype": "fp32", "buffer_dtype": "fp32"}
 

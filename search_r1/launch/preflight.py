@@ -86,6 +86,9 @@ def local_inputs(config: Config) -> list[tuple[str, str]]:
     for key in ("train_files", "val_files"):
         files = config["data"][key]
         inputs += [(f"data.{key}", f) for f in (files if isinstance(files, list) else [files])]
+    for name in ("cold_start", "evaluation"):
+        if section := config["search_r1"].get(name):
+            inputs.append((f"search_r1.{name}.questions", section["questions"]))
     own_reward = config["reward"]["custom_reward_function"].get("path")
     if own_reward and not own_reward.startswith("pkg://"):
         key = "reward.custom_reward_function.path"

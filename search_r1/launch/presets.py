@@ -65,6 +65,14 @@ def compose(preset: str, overrides: Sequence[str] = ()) -> Any:
         raise UsageError(_explain(str(error), preset)) from error
 
 
+def compose_from_verl(name: str) -> Any:
+    """Compose one of verl's own configs, such as ``sft_trainer_engine``."""
+    import hydra
+
+    with hydra.initialize_config_dir(_verl_config_dir(), version_base=None):
+        return hydra.compose(name)
+
+
 def parse(override: str) -> tuple[str, Any]:
     """Split an override into its key and value.
 

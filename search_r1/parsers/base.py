@@ -148,6 +148,17 @@ class ToolParser(ABC):
     def explain(self, message: str) -> str:
         """Say what was wrong with a turn and how a call is written, for the model to read."""
 
+    def write_call(self, call: ToolCall) -> str:
+        """Write a call as the model would, for demonstrations; ``extract_tool_calls`` reads it.
+
+        Raises:
+            ValueError: If the format cannot write this call, or cannot write calls at all.
+        """
+        raise ValueError(
+            f"{type(self).__name__} does not write calls, so no demonstration can be made in its "
+            "format; give write_call to it, or choose search_tags or hermes."
+        )
+
     def format_error(self, message: str) -> str:
         """Write :meth:`explain` as a raw completion prompt continues."""
         return f"\n{self.explain(message)}\n"

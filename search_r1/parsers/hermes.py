@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from search_r1.parsers.calls import CallError, read_call, read_json
 from search_r1.parsers.results import RESPONSE_CLOSE, RESPONSE_OPEN, write_tool_responses
 from search_r1.parsers.scanner import Item, Scanner, partial_of
 from search_r1.parsers.scanning import ScanningParser
+from search_r1.types import ToolCall
 
 CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
 
@@ -47,6 +49,11 @@ class HermesParser(ScanningParser):
     ) -> None:
         super().__init__(tokenizer, tools)
         self.stop = (CALL_CLOSE,) if is_single_call else ()
+
+    def write_call(self, call: ToolCall) -> str:
+        """See the base class."""
+        written = json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False)
+        return f"{CALL_OPEN}\n{written}\n{CALL_CLOSE}"
 
     def body(self, opening: str) -> Body:
         """See the base class."""

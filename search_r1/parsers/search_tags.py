@@ -11,6 +11,7 @@ from search_r1.parsers.bodies import Body, UntilTag
 from search_r1.parsers.calls import HOW_TO_ANSWER, CallError, make_call
 from search_r1.parsers.scanner import Item, Scanner, partial_of
 from search_r1.parsers.scanning import ScanningParser
+from search_r1.types import ToolCall
 
 _MAX_QUERY_CHARS = 2000  # servers refuse endless queries, and that must not look like their failure
 
@@ -53,6 +54,10 @@ class SearchTagsParser(ScanningParser):
         self.stop = (self._close,)
         self.forbidden = (self._info_open,)
         self.markers = (self._open, self._close, self._info_open, self._info_close)
+
+    def write_call(self, call: ToolCall) -> str:
+        """See the base class."""
+        return f"{self._open}{call.arguments['query']}{self._close}"
 
     def body(self, opening: str) -> Body:
         """See the base class."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -36,6 +37,12 @@ class LocalVllmPolicy:
         self._temperature = temperature
         self._seed = seed
         self._request_ids = itertools.count()
+
+    def at(self, temperature: float) -> LocalVllmPolicy:
+        """Give a policy on the same engine that samples at another temperature."""
+        other = copy.copy(self)
+        other._temperature = temperature
+        return other
 
     async def generate(
         self,

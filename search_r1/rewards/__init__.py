@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from search_r1.rewards.behaviour import behaviour_counts
 from search_r1.rewards.format import format_score, well_formed_score
 from search_r1.rewards.outcome import outcome_scores
 from search_r1.types import Trajectory
@@ -22,12 +23,19 @@ class RewardConfig:
     well_formed: float = 0.0
     """Weight of the share of turns that hold a valid call or answer; a first foothold for a model
     that seldom writes a call in the right form."""
+    searches: float = 0.0
+    """Weight of each answered search; negative is a cost."""
+    duplicate_queries: float = 0.0
+    """Weight of each search for what was searched before, on top of ``searches``."""
+    unanswered: float = 0.0
+    """Weight of ending without an answer; negative where giving up must not look cheap."""
 
     def __post_init__(self) -> None:
-        for name in _PARTS:
+        for name in _MERITS:
             if getattr(self, name) < 0:
                 raise ValueError(
-                    f"reward weight {name} is {getattr(self, name)}; it must not be negative."
+                    f"reward weight {name} is {getattr(self, name)}; it must not be negative. "
+                    f"Of what a trajectory does, {', '.join(_COUNTS)} may be."
                 )
         if not any(getattr(self, name) for name in _PARTS):
             raise ValueError(
@@ -36,21 +44,24 @@ class RewardConfig:
             )
 
 
-_PARTS = ("em", "f1", "format", "well_formed")
+_MERITS = ("em", "f1", "format", "well_formed")
+_COUNTS = ("searches", "duplicate_queries", "unanswered")
+_PARTS = (*_MERITS, *_COUNTS)
 
 
 def score(trajectory: Trajectory, config: RewardConfig) -> dict[str, float]:
     """Give the reward and its parts.
 
     Returns:
-        ``total`` (what is trained on) and ``em``, ``sub_em``, ``f1``, ``format`` and
-        ``well_formed``, each from 0 to 1.
+        ``total`` (what is trained on); ``em``, ``sub_em``, ``f1``, ``format`` and ``well_formed``,
+        each from 0 to 1; the counts ``searches``, ``duplicate_queries`` and ``unanswered``.
     """
     outcome = outcome_scores(trajectory.prediction, trajectory.gold_answers)
     parts = {
         **outcome,
         "format": format_score(trajectory),
         "well_formed": well_formed_score(trajectory),
+        **behaviour_counts(trajectory),
     }
     return {"total": weigh(parts, config), **parts}
 

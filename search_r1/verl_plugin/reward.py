@@ -16,6 +16,8 @@ from typing import Any
 from search_r1.rewards import RewardConfig, weigh
 from search_r1.rewards.outcome import outcome_scores
 
+_OWN = ("total", "em", "sub_em", "f1")  # scored here, against the ground truth verl hands over
+
 
 def compute_score(
     data_source: str,
@@ -41,7 +43,7 @@ def compute_score(
     record = extra_info["trajectory"]
     parts = {
         **outcome_scores(record["prediction"], list(ground_truth["target"])),
-        **{name: record["reward"][name] for name in ("format", "well_formed")},
+        **{name: value for name, value in record["reward"].items() if name not in _OWN},
     }
     total = weigh(parts, RewardConfig(**weights)) if weights else record["reward"]["total"]
     return {"score": total, "acc": parts["em"], **parts}

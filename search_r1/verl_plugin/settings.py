@@ -7,7 +7,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from search_r1.assembly import FormatConfig
+from search_r1.assembly import FormatConfig, form_of
+from search_r1.cold_start import ColdStartConfig
+from search_r1.evaluation import EvaluationConfig
 from search_r1.loop import LoopConfig
 from search_r1.rewards import RewardConfig
 from search_r1.search_client import SearchClientConfig
@@ -37,6 +39,10 @@ class SearchSettings:
     """Weights of the reward's parts."""
     retriever: RetrieverSettings = field(default_factory=RetrieverSettings)
     """The retrieval server."""
+    cold_start: ColdStartConfig | None = None
+    """Supervised training before reinforcement learning; none when null."""
+    evaluation: EvaluationConfig | None = None
+    """Comparison of the models of the run after training; none when null."""
     env: dict[str, str] = field(default_factory=dict)
     """Environment variables of the training processes."""
     compute_dtype: str | None = None
@@ -53,10 +59,15 @@ def read_settings(config: DictConfig) -> SearchSettings:
     """
     section: dict[str, Any] = OmegaConf.to_container(config.search_r1, resolve=True)  # type: ignore[assignment]
     retriever = dict(section.pop("retriever", None) or {})
-    form = {key: section.pop(key) for key in FormatConfig.__slots__ if key in section}
+    form = form_of(section)
+    section = {key: section[key] for key in section.keys() - set(FormatConfig.__slots__)}
+    cold_start = section.pop("cold_start", None)
+    evaluation = section.pop("evaluation", None)
     try:
         return SearchSettings(
-            form=FormatConfig(**form),
+            form=form,
+            cold_start=ColdStartConfig(**cold_start) if cold_start else None,
+            evaluation=EvaluationConfig(**evaluation) if evaluation else None,
             loop=LoopConfig(**(section.pop("loop", None) or {})),
             reward=RewardConfig(**(section.pop("reward", None) or {})),
             retriever=RetrieverSettings(

@@ -1,0 +1,121 @@
+"""Stages around the reinforcement learning: the cold start before it, the evaluation after it.
+
+Both are commands anybody can run; here they are put together from a run's config.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search_r1.cold_start import DEMONSTRATIONS, MODEL, inputs_of, place_of, read_receipt
+from search_r1.launch import runs
+from search_r1.launch.derive import Config
+from search_r1.launch.errors import LaunchError
+from search_r1.launch.places import artifacts_dir
+
+BASE, COLD_START, TRAINED = "base", "cold_start", "trained"
+_GREEDY, _SAMPLED = "search:greedy", "search:sampled"
+_FORCED = ("search_never:greedy", "search_always:greedy")
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A command of a stage."""
+
+    name: str
+    """What the user reads of it."""
+    command: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """The cold start of a run: where it is kept, and what is still to do for it."""
+
+    folder: Path
+    receipt: dict[str, Any] | None
+    """What it wrote down when it finished; None when it is still to be done."""
+
+    @property
+    def model(self) -> str:
+        """Folder of the model it gives."""
+        return str(self.folder / MODEL)
+
+
+def find_cold_start(config: Config) -> ColdStart | None:
+    """Tell which cold start a config asks for, and whether it is there; None when for none."""
+    if not config["search_r1"].get("cold_start"):
+        return None
+    folder = place_of(config, artifacts_dir())
+    receipt = read_receipt(folder)
+    is_current = receipt is not None and receipt.get("inputs") == inputs_of(config)
+    return ColdStart(folder, receipt if is_current else None)
+
+
+def cold_start_children(config: Config, config_path: Path, folder: Path) -> Iterator[Child]:
+    """Give the commands that are left to do, in order: demonstrations, then training on them."""
+    if not (folder / DEMONSTRATIONS).is_file():
+        options = ["--config", str(config_path), "--out", str(folder)]
+        yield Child("demonstrations", [sys.executable, "-m", "data_prep.demonstrations", *options])
+    trainer = config["trainer"]
+    gpus = trainer["n_gpus_per_node"] if trainer["device"] != "cpu" else 1
+    several = ["torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}", "-m"]
+    launcher = several if gpus > 1 else []
+    module = ["search_r1.verl_plugin.cold_start", str(config_path), str(folder)]
+    yield Child("cold start", [sys.executable, "-m", *launcher, *module])
+
+
+def use_model(config: Config, model: str) -> None:
+    """Have actor, rollout and critic begin from a model, in place."""
+    base = config["actor_rollout_ref"]["model"]["path"]
+    if config["critic"]["model"].get("path") == base:
+        config["critic"]["model"]["path"] = model
+    config["actor_rollout_ref"]["model"]["path"] = model
+
+
+def evaluation_children(
+    config: Config, config_path: Path, run_dir: Path, base: str
+) -> Iterator[Child]:
+    """Give the commands that compare the models of a run on held-out questions, if it asks.
+
+    Args:
+        config: The run's config; its model is the one reinforcement learning began from.
+        config_path: Where it is written.
+        run_dir: Folder of the run.
+        base: The model before the cold start.
+
+    Raises:
+        LaunchError: If the last checkpoint holds no model in Hugging Face's format.
+    """
+    section = config["search_r1"].get("evaluation")
+    if not section:
+        return
+    started_from = config["actor_rollout_ref"]["model"]["path"]
+    models = {BASE: (base, [_GREEDY], section.get("base_prompt"))}
+    if started_from != base:
+        models[COLD_START] = (started_from, [_GREEDY, _SAMPLED], None)
+    models[TRAINED] = (_trained_model(run_dir), [_GREEDY, *_FORCED], None)
+    for name, (model, methods, prompt) in models.items():
+        options = ["--config", str(config_path), "--model", model, "--name", name]
+        options += ["--questions", section["questions"], "--out", str(run_dir / "eval")]
+        options += ["--number", str(section.get("num_questions") or 144)]
+        options += ["--prompt", prompt] if prompt else []
+        yield Child(
+            f"evaluation of {name.replace('_', ' ')}",
+            [sys.executable, "-m", "eval.run", *options, "--method", *methods],
+        )
+
+
+def _trained_model(run_dir: Path) -> str:
+    step = runs.last_checkpoint(run_dir)
+    folder = run_dir / "checkpoints" / f"global_step_{step}" / "actor" / "huggingface"
+    if not any(folder.glob("*.safetensors")):
+        raise LaunchError(
+            f"search_r1.evaluation is set, but {folder} holds no weights; set "
+            "actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model] "
+            "and trainer.save_freq, or search_r1.evaluation=null."
+        )
+    return str(folder)
