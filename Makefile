@@ -33,17 +33,23 @@ lint: setup  ## ruff, its format, and the length of files and functions
 type: setup  ## mypy, strict outside the verl plugin
 	@$(BIN)/mypy $(filter-out tests,$(PRESENT))
 
-test: test-fast test-slow  ## all tests that need no GPU and no internet, real verl + vLLM included
-
 # Many tests wait for servers and processes, so one worker more than cores pays.
-WORKERS = $$(($$(nproc) + 1))
+PYTEST = $(BIN)/python -m pytest
+SIDE_BY_SIDE = $(PYTEST) -n $$(($$(nproc) + 1))
+FAST = $(SIDE_BY_SIDE) --dist worksteal
+SLOW = $(SIDE_BY_SIDE) -m "slow and not engine and not gpu and not network"
+ENGINE = $(PYTEST) -m "engine and not gpu and not network"
+# Every part runs, and one that failed is remembered; Ctrl-C ends them all.
+EACH = trap 'exit 130' INT; failed=0
+
+test: setup  ## all tests that need no GPU and no internet, real verl + vLLM included
+	@$(EACH); $(FAST) || failed=1; $(SLOW) || failed=1; $(ENGINE) || failed=1; exit $$failed
 
 test-fast: setup  ## the fast ones, side by side
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	@$(FAST)
 
 test-slow: setup  ## the slow ones: side by side, then those that train and serve for real
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not engine and not gpu and not network"
-	@$(BIN)/python -m pytest -m "engine and not gpu and not network"
+	@$(EACH); $(SLOW) || failed=1; $(ENGINE) || failed=1; exit $$failed
 
 bench: setup  ## measure training, generation and the loop on this machine
 	@$(BIN)/python -m search_r1.bench
