@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 FOLDER = "progress"
+RUN_DIR_VARIABLE = "SEARCH_R1_RUN_DIR"  # names the run's folder to processes that see no config
 _PERIOD_S = 0.5  # between two writes of a process; a person sees nothing faster
 
 
@@ -96,16 +97,17 @@ class ProgressFile:
             partial.replace(self._path)
 
 
-def read_progress(run_dir: Path) -> Progress | None:
+def read_progress(run_dir: Path, since: float = 0.0) -> Progress | None:
     """Give the newest state, summed over the processes that report its stage and step.
 
     Args:
         run_dir: Folder of the run.
+        since: Seconds since the epoch; what was reported before is passed over.
 
     Returns:
         The sum; None when no process has reported, or none can be read.
     """
-    states = list(_read_states(run_dir / FOLDER))
+    states = [state for state in _read_states(run_dir / FOLDER) if state.written_at >= since]
     if not states:
         return None
     newest = max(states, key=lambda state: state.written_at)
@@ -121,13 +123,6 @@ def read_progress(run_dir: Path) -> Progress | None:
         began_at=min(state.began_at for state in same),
         written_at=newest.written_at,
     )
-
-
-def clear_progress(run_dir: Path) -> None:
-    """Forget what processes that are gone have reported, before others start."""
-    for path in (run_dir / FOLDER).glob("*"):
-        with suppress(OSError):
-            path.unlink()
 
 
 def _read_states(folder: Path) -> Iterator[Progress]:

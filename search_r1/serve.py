@@ -22,7 +22,7 @@ from pathlib import Path
 from search_r1.launch.environment import base_environment, format_cores
 from search_r1.launch.errors import LaunchError, UsageError
 from search_r1.launch.processes import die_with_parent, end_marked, marked_environment
-from search_r1.launch.progress import say
+from search_r1.launch.screen import say
 from search_r1.launch.signals import signals_raise
 from search_r1.parsers.served import ServedParser, name_in_vllm
 from search_r1.prompts import prompt_names

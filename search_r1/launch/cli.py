@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from search_r1.launch.errors import LaunchError, UsageError
 from search_r1.launch.presets import DEFAULT, list_presets, require_preset
-from search_r1.launch.progress import say
+from search_r1.launch.screen import say
 
 _EPILOG = """\
 examples:

@@ -1,40 +1,128 @@
-"""Live progress on the terminal, read from the files a run writes."""
+"""What a run is doing, in words: read from the files its processes write."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from search_r1.launch import runs
 from search_r1.launch.evaluations import evaluation_path, read_scores
+from search_r1.launch.screen import SCREEN, Screen, say
+from search_r1.launch.services import Service
+from search_r1.progress import Progress, read_progress
 
 Metrics = dict[str, Any]
 _MINUTE_S = 60
+_POLL_S = 0.5
+_SKEW_S = 1.0  # files of a shared disk may carry another machine's clock
 
 
-def say(message: str) -> None:
-    """Print one line at once."""
-    sys.stdout.write(message + "\n")
-    sys.stdout.flush()
+class Forecast(Protocol):
+    """Tells how long is left."""
+
+    def left_s(self, progress: Progress | None, now: float, began_at: float) -> float | None:
+        """Give seconds to the end of the run, or None when nothing is known."""
+        ...
 
 
-class Progress:
+def watch(
+    service: Service,
+    run_dir: Path,
+    name: str,
+    forecast: Forecast,
+    on_tick: Callable[[], None] = lambda: None,
+    screen: Screen = SCREEN,
+) -> int:
+    """Show what a child and its children are doing until it ends.
+
+    Args:
+        service: The child, just started.
+        run_dir: Where they report.
+        name: What is shown until the first report, such as ``cold start``.
+        forecast: How long is left.
+        on_tick: Called twice a second; what it raises ends the watching.
+        screen: Where it is shown.
+
+    Returns:
+        The child's exit code.
+    """
+    began_at = time.time()
+    try:
+        while (code := service.poll()) is None:
+            now = time.time()
+            progress = read_progress(run_dir, since=began_at - _SKEW_S)
+            left_s = forecast.left_s(progress, now, began_at)
+            screen.show(*describe(progress, name, now, began_at, left_s))
+            on_tick()
+            time.sleep(_POLL_S)
+    finally:
+        screen.clear()
+    return code
+
+
+def describe(
+    progress: Progress | None, name: str, now: float, began_at: float, left_s: float | None = None
+) -> tuple[str, Hashable]:
+    """Put what is being done into one line.
+
+    Args:
+        progress: What processes reported last.
+        name: What they were started for.
+        now: Seconds since the epoch.
+        began_at: When that was.
+        left_s: Seconds to the end of the run, if known.
+
+    Returns:
+        The line, and the part of it that is no time.
+    """
+    if progress is None:
+        parts, since = [name], began_at
+    else:
+        doing, unit = _STAGES.get(progress.stage, (progress.stage.replace("_", " "), ""))
+        parts, since = [_place(progress, doing)], progress.began_at
+        if progress.total:
+            parts.append(f"{progress.done} of {progress.total} {unit}".rstrip())
+        elif progress.done:
+            parts.append(f"{progress.done} {unit}".rstrip())
+        hidden = "turns" if progress.done else ""  # until a trajectory is done, turns tell more
+        parts += [f"{n:g} {word}" for word, n in progress.counts.items() if n and word != hidden]
+    content = tuple(parts)
+    if left_s is not None:
+        parts.append(left_text(left_s))
+    minutes, seconds = divmod(int(max(0.0, now - since)), _MINUTE_S)
+    return f"  {', '.join(parts)} ({minutes}:{seconds:02d})", content
+
+
+def left_text(seconds: float) -> str:
+    """Say how much is left, as exactly as such an estimate is."""
+    if seconds < _MINUTE_S:
+        return "less than a minute left"
+    return f"about {seconds / _MINUTE_S:.0f} min left"
+
+
+class StepLines:
     """Prints a line for each new line of a run's metrics file.
 
     Args:
         run_dir: Folder of the run.
         total_steps: Steps the run is meant to have, if known.
+        on_metrics: Called with every new line.
     """
 
-    def __init__(self, run_dir: Path, total_steps: int | None) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        total_steps: int | None,
+        on_metrics: Callable[[Metrics], None] = lambda metrics: None,
+    ) -> None:
         self._run_dir = run_dir
         self._path = run_dir / runs.METRICS
         self._total_steps = total_steps
+        self._on_metrics = on_metrics
         self._offset = self._path.stat().st_size if self._path.exists() else 0
-        self._step_s: list[float] = []
         self.first_line_at: float | None = None
 
     def update(self) -> bool:
@@ -49,7 +137,9 @@ class Progress:
         self._offset += len(whole)
         for line in whole.splitlines():
             self.first_line_at = self.first_line_at or time.monotonic()
-            say(self.describe(json.loads(line)))
+            metrics = json.loads(line)
+            self._on_metrics(metrics)
+            say(self.describe(metrics))
         return bool(whole)
 
     def describe(self, metrics: Metrics) -> str:
@@ -57,24 +147,10 @@ class Progress:
         step = int(metrics["step"])
         parts = [f"step {step}" + (f" of {self._total_steps}" if self._total_steps else "")]
         parts += [text.format(metrics[key]) for key, text in _WORDS.items() if key in metrics]
-        if "timing_s/step" in metrics:
-            self._step_s.append(metrics["timing_s/step"])
-            parts.append(self._time(step, metrics))
         em = evaluation_em(self._run_dir, step)
         if em is not None:
             parts.append(f"held-out EM {100 * em[0]:.1f} % of {em[1]} questions")
         return "  " + ", ".join(parts)
-
-    def _time(self, step: int, metrics: Metrics) -> str:
-        text = f"{metrics['timing_s/step']:.0f} s"
-        if self._total_steps and step < self._total_steps:
-            left_s = (self._total_steps - step) * sum(self._step_s) / len(self._step_s)
-            text += (
-                f", about {left_s / _MINUTE_S:.0f} min of training left"
-                if left_s >= _MINUTE_S
-                else ""
-            )
-        return text
 
 
 _WORDS = {
@@ -82,6 +158,23 @@ _WORDS = {
     "reward/total": "reward {:.2f}",
     "search/searches_per_trajectory": "{:.1f} searches per trajectory",
     "search/valid_turn_rate": "{:.0%} of turns valid",
+    "timing_s/step": "{:.0f} s",
+}
+# What a stage is called, and what is counted in it.
+_STAGES = {
+    "probe": ("measuring this machine", "parts"),
+    "start": ("starting Ray, engine and trainer", "parts up"),
+    "demonstrations": ("demonstrations", ""),
+    "cold_start": ("cold start", "updates"),
+    "evaluate": ("evaluation", "questions"),
+    "rollout": ("rollout", "trajectories"),
+    "old_log_prob": ("log-probs", "micro-batches"),
+    "reference": ("log-probs of the reference", "micro-batches"),
+    "values": ("values", "micro-batches"),
+    "update_critic": ("update of the critic", "micro-batches"),
+    "update": ("update", "micro-batches"),
+    "weight_sync": ("weight sync", ""),
+    "checkpoint": ("checkpoint", ""),
 }
 
 
@@ -92,3 +185,13 @@ def evaluation_em(run_dir: Path, step: int) -> tuple[float, int] | None:
         return None
     scores, _ = read_scores(path)
     return (sum(scores.values()) / len(scores), len(scores)) if scores else None
+
+
+def _place(progress: Progress, doing: str) -> str:
+    """Name a stage and the step it belongs to."""
+    if progress.stage == "evaluate" and progress.step == 0:
+        return "evaluation before training"
+    if progress.step is None:
+        return doing
+    of = f" of {progress.steps}" if progress.steps else ""
+    return f"step {progress.step}{of}: {doing}"

@@ -23,16 +23,17 @@ from search_r1.launch import preflight, processes, runs, services
 from search_r1.launch.derive import is_remote_cluster, retriever_urls
 from search_r1.launch.environment import base_environment, training_environment
 from search_r1.launch.errors import LaunchError, UsageError
+from search_r1.launch.forecast import training_forecast
 from search_r1.launch.guardian import Guardian
 from search_r1.launch.logs import last_errors
 from search_r1.launch.places import root_dir, runs_dir
-from search_r1.launch.progress import Progress, say
+from search_r1.launch.progress import StepLines, watch
 from search_r1.launch.resources import MemorySampler
+from search_r1.launch.screen import say
 from search_r1.launch.services import HOST, Service
 from search_r1.launch.signals import signals_raise
 
 _READY_TIMEOUT_S = 600.0  # a large index takes minutes to load
-_POLL_S = 0.5
 _EXIT_GRACE_S = 15.0  # Ray's daemons end by themselves within seconds
 _TRAINER = ("-m", "search_r1.verl_plugin.main")
 
@@ -161,19 +162,22 @@ class Run:
         environment = training_environment(self.config, self.run_dir, self._base, self._ray_dir)
         say("Starting Ray, vLLM and the trainer; the first line takes a few minutes ...")
         say(f"  log: {self.run_dir / 'logs' / 'train.log'}")
-        progress = Progress(self.run_dir, self.config["trainer"]["total_training_steps"])
+        forecast = training_forecast(self.config, self._plan["resumed_step"] or 0)
+        lines = StepLines(self.run_dir, forecast.steps, forecast.measure)
         command = [sys.executable, *_TRAINER, str(self.run_dir / runs.CONFIG)]
+
+        def look() -> None:
+            if lines.update():
+                self._update_notes()
+            self._require_retriever()
+
         with self._stage("train"):
             started = time.monotonic()
             trainer = self._start("training", command, "train.log", environment)
-            while (code := trainer.poll()) is None:
-                if progress.update():
-                    self._update_notes()
-                self._require_retriever()
-                time.sleep(_POLL_S)
-            progress.update()
-        if progress.first_line_at:
-            self._stage_s["train_until_first_metrics"] = progress.first_line_at - started
+            code = watch(trainer, self.run_dir, "starting Ray", forecast, look)
+            lines.update()
+        if lines.first_line_at:
+            self._stage_s["train_until_first_metrics"] = lines.first_line_at - started
         if code != 0:
             raise LaunchError(
                 f"training ended with exit code {code}. The last errors of {trainer.log}:\n"

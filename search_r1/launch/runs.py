@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from search_r1.launch.errors import LaunchError
+from search_r1.progress import RUN_DIR_VARIABLE
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
@@ -21,8 +22,9 @@ _CHECKPOINT = "checkpoints/latest_checkpointed_iteration.txt"
 
 
 def logger_variables(run_dir: Path) -> dict[str, str]:
-    """Give the variables by which verl's loggers find a run's folder."""
+    """Give the variables by which verl's loggers, and workers that report, find a run's folder."""
     return {
+        RUN_DIR_VARIABLE: str(run_dir),
         "VERL_FILE_LOGGER_PATH": str(run_dir / METRICS),
         "TENSORBOARD_DIR": str(run_dir / "tensorboard"),
     }

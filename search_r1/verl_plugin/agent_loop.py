@@ -16,6 +16,7 @@ from search_r1.styles import Message
 from search_r1.types import StopReason, Trajectory
 from search_r1.verl_plugin.parts import shared, too_long
 from search_r1.verl_plugin.policy import VerlPolicy
+from search_r1.verl_plugin.progress_rollout import IS_VALIDATION, CountedPolicy
 
 
 @register("search_agent")
@@ -34,13 +35,15 @@ class SearchAgentLoop(AgentLoopBase):
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         """Roll one trajectory out; score it, unless verl was given another reward function."""
         uid = f"{row['uid']}_{row['session_id']}"
-        policy = VerlPolicy(self.server_manager, uid, sampling_params)
-        trajectory = await self._shared.parts.loop(policy).run(
-            self._prompt_ids(self._shared.messages_of(row)),
-            uid=uid,
-            question=row["extra_info"].get("question", ""),
-            gold_answers=list(row["reward_model"]["ground_truth"]["target"]),
-        )
+        progress = self._shared.progress
+        policy = CountedPolicy(VerlPolicy(self.server_manager, uid, sampling_params), progress)
+        with progress.trajectory(bool(row.get(IS_VALIDATION)), int(row["global_steps"])):
+            trajectory = await self._shared.parts.loop(policy).run(
+                self._prompt_ids(self._shared.messages_of(row)),
+                uid=uid,
+                question=row["extra_info"].get("question", ""),
+                gold_answers=list(row["reward_model"]["ground_truth"]["target"]),
+            )
         trajectory.step = int(row["global_steps"])
         trajectory.metadata["data_source"] = row["data_source"]
         retries = self._shared.client.counters.retries  # of this process so far

@@ -13,10 +13,12 @@ from transformers import AutoTokenizer
 from search_r1.assembly import LoopParts, assemble
 from search_r1.eos_ids import eos_ids_of
 from search_r1.format_check import check_format
+from search_r1.progress import ProgressFile
 from search_r1.prompts import build_prompt
 from search_r1.search_client import SearchClient
 from search_r1.styles import Message
 from search_r1.tools.base import ToolFailedError
+from search_r1.verl_plugin.progress_rollout import RolloutProgress
 from search_r1.verl_plugin.settings import SearchSettings, read_settings
 
 
@@ -31,6 +33,7 @@ class Shared:
     def __init__(self, config: DictConfig, tokenizer: Any) -> None:
         self.settings: SearchSettings = read_settings(config)
         self.client = SearchClient(self.settings.retriever.client)
+        self.progress = RolloutProgress(ProgressFile(self.settings.run_dir, "rollout"), self.client)
         self.eos_ids = eos_ids_of(config.actor_rollout_ref.model.path, tokenizer)
         self.parts: LoopParts = assemble(
             tokenizer, self.eos_ids, self.settings.form, self.settings.loop, self.client

@@ -19,6 +19,7 @@ from verl.utils.logging_utils import configure_verl_logging
 
 import search_r1.verl_plugin.advantage  # noqa: F401  registers grpo_masked on import
 from search_r1.metrics import INFRASTRUCTURE, Record, trajectory_metrics
+from search_r1.verl_plugin.progress_trainer import TrainerProgress
 
 
 class RecordingBuffer:
@@ -148,14 +149,14 @@ class SearchTaskRunner:
 
 
 def recording_trainer(mode: str) -> type[PPOTrainer]:
-    """Give verl's trainer of a mode (``sync``, ...) with the recorder mixed in."""
+    """Give verl's trainer of a mode (``sync``, ...) with recorder and progress mixed in."""
     if mode not in TRAINER_REGISTRY:
         raise ValueError(
             f"trainer.v1.trainer_mode is {mode!r}; it must be one of {sorted(TRAINER_REGISTRY)}."
         )
     return type(
         f"Recording{TRAINER_REGISTRY[mode].__name__}",
-        (TrajectoryRecorder, TRAINER_REGISTRY[mode]),
+        (TrajectoryRecorder, TrainerProgress, TRAINER_REGISTRY[mode]),
         {},
     )
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from search_r1.progress import FOLDER, ProgressFile, clear_progress, read_progress
+from search_r1.progress import FOLDER, ProgressFile, read_progress
 
 
 class Clock:
@@ -114,11 +114,13 @@ def test_a_disk_that_takes_nothing_does_not_stop_the_run(tmp_path: Path) -> None
     assert read_progress(tmp_path) is None
 
 
-def test_what_is_gone_can_be_forgotten(tmp_path: Path) -> None:
-    clear_progress(tmp_path)
-    ProgressFile(tmp_path, "trainer").report("update", 1, 4)
-    clear_progress(tmp_path)
-    assert read_progress(tmp_path) is None
+def test_what_an_earlier_process_reported_is_passed_over(tmp_path: Path) -> None:
+    write_state(tmp_path, "a-1", stage="update", done=4, total=4, began_at=1, written_at=5)
+    assert read_progress(tmp_path, since=6) is None
+    write_state(tmp_path, "b-2", stage="update", done=1, total=4, began_at=7, written_at=7)
+    state = read_progress(tmp_path, since=6)
+    assert state is not None
+    assert (state.done, state.began_at) == (1, 7)
 
 
 def test_reading_and_writing_needs_no_engine() -> None:

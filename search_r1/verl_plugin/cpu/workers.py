@@ -16,6 +16,7 @@ from verl.workers.engine.fsdp import transformer_impl
 
 import search_r1.verl_plugin.cpu.attention  # noqa: F401  registers the attention function on import
 from search_r1.verl_plugin.cpu.trained_only import TrainedLogits, prepare_trained_micro_batches
+from search_r1.verl_plugin.progress_update import reporting
 
 
 def _unpinned_offload_policy(pin_memory: bool = True) -> CPUOffloadPolicy:
@@ -38,7 +39,7 @@ engine_workers.initialize_global_process_group_ray = functools.partial(
     engine_workers.initialize_global_process_group_ray, backend="cpu:gloo"
 )
 transformer_impl.CPUOffloadPolicy = _unpinned_offload_policy
-transformer_impl.prepare_micro_batches = prepare_trained_micro_batches
+transformer_impl.prepare_micro_batches = reporting(prepare_trained_micro_batches)
 verl.utils.model.load_valuehead_model = _load_value_model
 
 
