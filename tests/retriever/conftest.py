@@ -92,7 +92,7 @@ def _serving(retriever, limits=None, **options):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:
             _wait_until(lambda: server.started)
-            with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
+            with httpx.Client(base_url=url, timeout=100, trust_env=False) as client:
                 yield client
         finally:
             server.should_exit = True
@@ -105,7 +105,7 @@ def server(bm25):
         yield client
 
 
-def _wait_until(is_true, timeout_s=20.0):
+def _wait_until(is_true, timeout_s=100.0):
     ends = time.monotonic() + timeout_s
     while not is_true():
         assert time.monotonic() < ends, "waited too long"

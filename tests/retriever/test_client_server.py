@@ -31,7 +31,7 @@ class SlowRetriever:
         self._inner, self._gate = inner, gate
 
     def search(self, queries, top_k):
-        self._gate.wait(10)
+        self._gate.wait(100)
         return self._inner.search(queries, top_k)
 
     def close(self):
@@ -40,7 +40,7 @@ class SlowRetriever:
 
 def test_passages_arrive_as_the_index_found_them(server, bm25):
     with client_of(server) as client:
-        client.wait_ready(10)
+        client.wait_ready(100)
         found = client.search(["Stoker", "Dublin", ""], 3)
     expected = bm25.search(["Stoker", "Dublin", ""], 3)
     assert [[(p.id, p.title, p.text, p.score) for p in hits] for hits in found] == [

@@ -158,16 +158,21 @@ def test_scores_fall_with_the_place_and_blank_queries_are_not_asked(engine, open
 
 
 def test_a_query_is_asked_once_while_its_results_are_kept(engine, open_to):
-    retriever = open_to(cache_ttl_s=0.3, cache_queries=1)
+    retriever = open_to(cache_ttl_s=900, cache_queries=1)
     for top_k in (1, 5, 2):
         retriever.search(["a", "a"], top_k)
     assert len(engine.asked) == 1
-    time.sleep(0.35)
-    retriever.search(["a"], 1)
-    assert len(engine.asked) == 2
     retriever.search(["b"], 1)
     retriever.search(["a"], 1)  # was dropped for b
-    assert len(engine.asked) == 4
+    assert len(engine.asked) == 3
+
+
+def test_a_query_is_asked_again_when_its_results_are_old(engine, open_to):
+    retriever = open_to(cache_ttl_s=0.05, cache_queries=1)
+    retriever.search(["a"], 1)
+    time.sleep(0.1)
+    retriever.search(["a"], 1)
+    assert len(engine.asked) == 2
 
 
 def test_queries_of_a_batch_are_asked_side_by_side_within_the_bound(engine, open_to):
@@ -238,15 +243,15 @@ def test_the_server_answers_what_may_pass_with_503_and_the_rest_with_500(engine,
 
 
 def test_a_query_that_fails_ends_the_others_of_its_search(engine, open_to):
-    retriever = open_to(max_concurrent=4, requests_per_s=50)
-    engine.usual = (429, "", {"Retry-After": "9"})  # awaited, were it not for the 401
+    retriever = open_to(max_concurrent=4, requests_per_s=50, timeout_s=100)
+    engine.usual = (429, "", {"Retry-After": "90"})  # awaited, were it not for the 401
     engine.script = [engine.usual, engine.usual, (401, "", {})]
     started = time.monotonic()
     with pytest.raises(OnlineAuthError):
         retriever.search([str(n) for n in range(40)], 1)
     engine.usual = ENGINES["google"][0]
     assert len(retriever.search(["next"], 1)[0]) == 1
-    assert time.monotonic() - started < 5.0
+    assert time.monotonic() - started < 50
     assert len(engine.asked) < 10
 
 

@@ -18,13 +18,13 @@ async def test_clients_recover_when_the_server_is_killed_and_restarted(bm25_inde
     port = free_port()
     arguments = ("retriever.server", "--index", bm25_index, "--port", port)
     config = SearchClientConfig(
-        f"http://127.0.0.1:{port}", deadline_s=60, max_attempts=1000, max_backoff_s=0.2
+        f"http://127.0.0.1:{port}", deadline_s=300, max_attempts=1000, max_backoff_s=0.2
     )
     async with contextlib.aclosing(SearchClient(config)) as client:
         with contextlib.ExitStack() as stack:
             killed = stack.enter_context(start(*arguments))
             stack.callback(killed.kill)
-            await client.wait_ready(30)
+            await client.wait_ready(100)
             (before,) = await client.search(["Clontarf"], 3)
             assert before[0].title == "Bram Stoker"
             killed.kill()

@@ -105,7 +105,7 @@ def test_a_plugin_file_is_found_from_any_folder(capsys, model, tmp_path, monkeyp
         (["--parser-options", "[1]"], 2, "not a JSON object"),
         (["--parser-options", "{"], 2, "not JSON"),
         (["--parser", "vllm:hermes", "--parser-options", '{"a": 1}'], 2, "no --parser-options"),
-        (["--prompt", "three_shot"], 2, "(choose from 'search_r1', 'two_shot', "),
+        (["--prompt", "three_shot"], 2, "invalid choice: 'three_shot' (choose from "),
         (["--parser", "hermes"], 1, "no chat template"),
         (["--chat-template", "none.jinja"], 2, "none.jinja cannot be read"),
         (["--port", "99999"], 1, "cannot listen on 127.0.0.1:99999"),
@@ -147,7 +147,7 @@ def test_a_signal_stops_the_server_too(number):
         assert "chat/completions" in parent.stdout.readline()
         children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
         parent.send_signal(number)
-        assert parent.wait(20) == 128 + number
+        assert parent.wait() == 128 + number
     assert len(children) == 1
     assert not os.path.exists(f"/proc/{children[0]}")
 
@@ -155,5 +155,5 @@ def test_a_signal_stops_the_server_too(number):
 @pytest.mark.slow
 def test_a_server_that_dies_is_an_error():
     with start(1, "raise SystemExit(7)") as parent:
-        assert parent.wait(20) == 1
+        assert parent.wait() == 1
         assert "vLLM ended with exit code 7" in parent.stderr.read()

@@ -110,7 +110,7 @@ class FlakyHandler(BaseHTTPRequestHandler):
         self.end_headers()
         for letter in content:
             self.wfile.write(letter.encode())
-            time.sleep(0.05)
+            time.sleep(1)
 
     def log_message(self, *_args):
         pass
@@ -165,7 +165,7 @@ async def client_to(request):
 
     def make(*servers, **settings):
         urls = [getattr(server, "url", server) for server in servers]
-        defaults = {"backoff_s": 0.01, "timeout_s": 5.0, "deadline_s": 10.0}
+        defaults = {"backoff_s": 0.01, "timeout_s": 60.0, "deadline_s": 100.0}
         config = SearchClientConfig(urls, **defaults | settings)
         clients.append(request.param(config))
         return clients[-1]

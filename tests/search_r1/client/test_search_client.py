@@ -38,10 +38,10 @@ async def test_search_r1s_own_answer_is_understood(flaky, client_to):
     ]
 
 
-@pytest.mark.parametrize("failure", [DROP, (502, "", {}), (503, "busy", {}), (504, "", {}), 0.5])
+@pytest.mark.parametrize("failure", [DROP, (502, "", {}), (503, "busy", {}), (504, "", {}), 60.0])
 async def test_a_passing_failure_is_tried_again(flaky, client_to, failure):
     flaky.script = [failure, failure]
-    client = client_to(flaky, timeout_s=0.2)
+    client = client_to(flaky, timeout_s=1.0 if failure == 60.0 else 60.0)
     assert await client.search(["a"], 1) == [[HIT]]
     assert len(flaky.bodies) == 3
     counters = client.counters
@@ -72,16 +72,16 @@ async def test_nobody_there_is_unavailable(client_to, free_port):
 
 async def test_waiting_for_nobody_ends_and_says_what_was_tried(client_to, free_port):
     client = client_to(f"http://127.0.0.1:{free_port}")
-    with pytest.raises(RetrieverUnavailable, match=r"not ready within 0\.2 s .*ConnectError"):
-        await client.wait_ready(0.2)
+    with pytest.raises(RetrieverUnavailable, match=r"not ready within 0\.5 s .*ConnectError"):
+        await client.wait_ready(0.5)
 
 
 async def test_the_deadline_ends_all_attempts(flaky, client_to):
-    flaky.script = [5.0] * 9
+    flaky.script = [60.0] * 9
     started = time.monotonic()
     with pytest.raises(RetrieverUnavailable, match="no reply within"):
         await client_to(flaky, timeout_s=0.2, deadline_s=0.5).search(["a"], 1)
-    assert 0.2 <= time.monotonic() - started < 4.5
+    assert 0.2 <= time.monotonic() - started < 50
 
 
 async def test_retry_after_is_honoured(flaky, client_to):
@@ -96,7 +96,7 @@ async def test_retry_after_beyond_the_deadline_fails_at_once(flaky, client_to):
     started = time.monotonic()
     with pytest.raises(RetrieverUnavailable, match="after 1 attempts"):
         await client_to(flaky).search(["a"], 1)
-    assert time.monotonic() - started < 5.0
+    assert time.monotonic() - started < 50
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 422])
@@ -156,14 +156,15 @@ async def test_every_search_survives_a_server_that_fails_half_the_time(flaky, cl
 
 
 async def test_a_cancelled_search_gives_its_turn_back(flaky):
-    flaky.script = [2.0]
+    flaky.script = [100.0]
     client = SearchClient(SearchClientConfig(flaky.url, max_connections=1))
     searching = asyncio.create_task(client.search(["a"], 1))
-    await asyncio.sleep(0.1)
+    while not flaky.bodies:
+        await asyncio.sleep(0.01)
     searching.cancel()
     with pytest.raises(asyncio.CancelledError):
         await searching
-    assert await asyncio.wait_for(client.search(["b"], 1), 1.9) == [[HIT]]
+    assert await asyncio.wait_for(client.search(["b"], 1), 50) == [[HIT]]
     await client.aclose()
 
 
@@ -176,11 +177,11 @@ async def test_proxy_settings_of_the_environment_are_ignored(flaky, client_to, m
 async def test_the_token_and_the_time_left_are_sent(flaky, client_to, monkeypatch):
     monkeypatch.setenv("RETRIEVER_TOKEN", "from-env")
     await client_to(flaky).search(["a"], 1)
-    await client_to(flaky, token="given", timeout_s=99.0, deadline_s=9.0).search(["a"], 1)
+    await client_to(flaky, token="given", timeout_s=999.0, deadline_s=900.0).search(["a"], 1)
     sent = [(row["Authorization"], float(row["X-Request-Timeout-S"])) for row in flaky.headers]
     assert [token for token, _ in sent] == ["Bearer from-env", "Bearer given"]
-    assert sent[0][1] == 5.0
-    assert 8.0 < sent[1][1] <= 9.0
+    assert sent[0][1] == 60.0
+    assert 600 < sent[1][1] <= 900
 
 
 async def test_without_a_token_none_is_sent_and_a_refusal_says_how_to_give_one(flaky, client_to):
@@ -191,7 +192,7 @@ async def test_without_a_token_none_is_sent_and_a_refusal_says_how_to_give_one(f
 
 
 def test_closing_ends_searches_under_way_in_other_threads(flaky):
-    flaky.usual = 3.0
+    flaky.usual = 60.0
     client = SyncSearchClient(SearchClientConfig(flaky.url, max_connections=1))
     with ThreadPoolExecutor(2) as pool:
         searching = [pool.submit(client.search, ["a"], 1) for _ in range(2)]  # one awaits its turn
@@ -200,7 +201,7 @@ def test_closing_ends_searches_under_way_in_other_threads(flaky):
         client.close()
         for future in searching:
             with pytest.raises(RuntimeError, match="this client was closed"):
-                future.result(timeout=2)
+                future.result(timeout=50)
     with pytest.raises(RuntimeError, match="this client was closed"):
         client.search(["a"], 1)
     client.close()
@@ -215,7 +216,7 @@ async def test_a_reply_that_trickles_in_does_not_outlast_the_deadline(flaky, cli
     started = time.monotonic()
     with pytest.raises(RetrieverUnavailable, match="no reply within"):
         await client_to(flaky, deadline_s=0.4).search(["a"], 1)
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < 50
 
 
 async def test_a_body_that_cannot_be_decoded_is_a_bad_reply(flaky, client_to):

@@ -55,7 +55,7 @@ def http_server():
 
 @pytest.fixture(scope="module")
 def stdio_tools():
-    tools = open_tools("test", STDIO, None, {}, ToolLimits(timeout_s=10))
+    tools = open_tools("test", STDIO, None, {}, ToolLimits(timeout_s=60))
     yield tools
     asyncio.run(tools[0].aclose())
 
@@ -136,7 +136,7 @@ async def test_the_environment_is_given_and_not_inherited(monkeypatch):
 @pytest.mark.slow
 async def test_over_http_the_same_holds(http_server, monkeypatch):
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    box = ToolBox(open_tools("test", http_server.address, None, {}, ToolLimits(timeout_s=10)))
+    box = ToolBox(open_tools("test", http_server.address, None, {}, ToolLimits(timeout_s=60)))
     assert box.names == NAMES
     outcomes = await box.run([ToolCall("add", {"a": i}) for i in range(50)], {})
     assert [outcome.text for outcome in outcomes] == [str(i + 2) for i in range(50)]
@@ -153,7 +153,7 @@ async def test_over_http_the_same_holds(http_server, monkeypatch):
 
 @pytest.mark.slow
 async def test_a_server_that_dies_between_calls_is_opened_again(http_server):
-    box = ToolBox(open_tools("test", http_server.address, ["add"], {}, ToolLimits(timeout_s=10)))
+    box = ToolBox(open_tools("test", http_server.address, ["add"], {}, ToolLimits(timeout_s=60)))
     http_server.stop()
     http_server.start()
     assert (await call(box, "add", a=1)).text == "3"
@@ -213,7 +213,7 @@ async def test_closing_ends_the_process():
     pids = [pid for file in children for pid in file.read_text().split()]
     mine = [pid for pid in pids if str(SCRIPT) in Path(f"/proc/{pid}/cmdline").read_text()]
     await box.aclose()
-    (outcome,) = await asyncio.wait_for(hanging, 5)
+    (outcome,) = await asyncio.wait_for(hanging, 60)
     assert outcome.status == "failed"
     left = [pid for pid in mine if Path(f"/proc/{pid}").exists()]
     assert len(left) < len(mine)  # the shared one of the other tests goes on

@@ -1,6 +1,5 @@
 import asyncio
 import os
-import time
 
 import pytest
 
@@ -67,12 +66,9 @@ async def test_what_a_function_raises_is_told_or_kept(
 
 
 async def test_async_functions_run_on_the_event_loop(function_tool, run_one):
-    tool = function_tool("wait")
-    calls = [ToolCall("wait", {"seconds": 0.1})] * 5
-    started = time.perf_counter()
-    outcomes = await ToolBox([tool]).run(calls, {})
-    assert {outcome.text for outcome in outcomes} == {"waited 0.1"}
-    assert time.perf_counter() - started < 0.4
+    calls = [ToolCall("meet", {"callers": 5})] * 5
+    outcomes = await ToolBox([function_tool("meet")]).run(calls, {})
+    assert {outcome.text for outcome in outcomes} == {"met"}
     assert (await run_one(function_tool("leave"))).detail == "leave raised SystemExit(3)"
     stubborn = await run_one(function_tool("stubborn", limits={"timeout_s": 0.05}))
     assert stubborn.status is OutcomeStatus.TIMEOUT
@@ -93,15 +89,15 @@ async def test_a_process_that_hangs_is_killed_and_replaced(
     assert added.text == "3"
     (again,) = await box.run([ToolCall(function, {})], {})
     assert again.status is OutcomeStatus.TIMEOUT
-    assert is_loop_free() < 2.0  # nothing held the event loop, not even the lock of Python
+    assert is_loop_free() < 30  # nothing held the event loop, not even the lock of Python
     assert hanging._idle == []
 
 
 @pytest.mark.slow
 async def test_starting_a_process_is_no_part_of_the_call(run_one, tmp_path):
     file = tmp_path / "slow_import.py"
-    file.write_text("import time\ntime.sleep(0.5)\ndef f() -> str:\n    'Do.'\n    return 'x'\n")
-    tool = PythonFunctionTool(file, "f", limits=ToolLimits(timeout_s=0.4))
+    file.write_text("import time\ntime.sleep(4)\ndef f() -> str:\n    'Do.'\n    return 'x'\n")
+    tool = PythonFunctionTool(file, "f", limits=ToolLimits(timeout_s=3))
     assert (await run_one(tool)).text == "x"
     await tool.aclose()
 
@@ -132,8 +128,8 @@ async def test_a_process_that_dies_is_a_failure_and_is_replaced(function_tool, r
 
 
 async def test_calls_wait_for_a_process_without_timing_out(function_tool):
-    tool = function_tool("pause", processes=2, limits={"timeout_s": 0.7})
-    outcomes = await ToolBox([tool]).run([ToolCall("pause", {"seconds": 0.2})] * 8, {})
+    tool = function_tool("pause", processes=2, limits={"timeout_s": 2.0})
+    outcomes = await ToolBox([tool]).run([ToolCall("pause", {"seconds": 0.6})] * 8, {})
     assert {outcome.status for outcome in outcomes} == {OutcomeStatus.OK}
     assert len({outcome.text for outcome in outcomes}) == 2
 
@@ -150,19 +146,21 @@ async def test_ten_megabytes_are_cut_before_they_travel(function_tool, run_one, 
     assert outcome.text == "x" * 50 + "\n[cut after 50 characters]"
 
 
-async def test_threads_that_hang_hold_up_nobody(function_tool, run_one):
-    slow = function_tool("pause", processes=0, limits={"timeout_s": 0.05, "max_concurrent": 4})
+async def test_threads_that_hang_hold_up_nobody(function_tool, run_one, tmp_path):
+    limits = {"timeout_s": 0.05, "max_concurrent": 4}
+    slow = function_tool("wait_for_file", processes=0, limits=limits)
     fast = function_tool("add", processes=0)
     box = ToolBox([slow, fast])
-    calls = [ToolCall("pause", {"seconds": 1.0})] * 8
+    calls = [ToolCall("wait_for_file", {"path": str(tmp_path / "file")})] * 8
     *hung, added = await box.run([*calls, ToolCall("add", {"a": 1})], {})
     assert {outcome.status for outcome in hung} == {OutcomeStatus.TIMEOUT}
     assert added.text == "3"
     (refused,) = await box.run(calls[:1], {})
     assert refused.status is OutcomeStatus.FAILED
-    assert "8 calls of pause hang in threads" in refused.detail
-    await asyncio.sleep(1.0)
-    assert (await run_one(slow, {"seconds": 0})).status is OutcomeStatus.OK
+    assert "8 calls of wait_for_file hang in threads" in refused.detail
+    (tmp_path / "file").touch()
+    while (await run_one(slow, {"path": str(tmp_path / "file")})).status is not OutcomeStatus.OK:
+        await asyncio.sleep(0.05)
 
 
 async def test_given_parameters_pass_values_as_they_are(function_tool, run_one, place):

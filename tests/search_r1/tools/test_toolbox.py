@@ -1,6 +1,6 @@
 import asyncio
+import contextlib
 import re
-import time
 
 import pytest
 
@@ -35,11 +35,15 @@ def giving(result):
 
 
 async def test_calls_of_a_turn_run_side_by_side_and_keep_their_order(tool_of):
-    async def echo_late(arguments):
-        await asyncio.sleep(0.2 - arguments["x"] * 0.05)
+    is_done = [asyncio.Event() for _ in range(5)]
+    is_done[4].set()
+
+    async def echo_last_first(arguments):
+        await is_done[arguments["x"] + 1].wait()
+        is_done[arguments["x"]].set()
         return ToolResult(f"{arguments['x']}")
 
-    tool = tool_of(action=echo_late)
+    tool = tool_of(action=echo_last_first)
     outcomes = await ToolBox([tool]).run([ToolCall("echo", {"x": i}) for i in range(4)], {})
     assert [outcome.text for outcome in outcomes] == ["0", "1", "2", "3"]
     assert tool.most_busy == 4
@@ -154,34 +158,34 @@ async def test_a_tool_that_hangs_times_out_and_holds_up_nobody(tool_of):
     assert slow.detail == "slow gave no result within 0.1 s"
     assert slow.is_infrastructure
     assert fast.text == "y"
-    assert fast.seconds < 0.1 < slow.seconds < slow_again.seconds  # it waited for the place
+    assert fast.seconds < slow.seconds < slow_again.seconds  # it waited for the place
+    assert slow.seconds >= 0.1
 
 
 async def test_a_tool_that_ignores_its_cancellation_is_left_behind(tool_of, run_one):
+    is_over = asyncio.Event()
+
     async def stubborn(_arguments):
-        for _ in range(5):
-            try:
-                await asyncio.sleep(0.2)
-            except asyncio.CancelledError:
-                continue
+        while not is_over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await is_over.wait()
         return ToolResult("late")
 
-    started = time.perf_counter()
     outcome = await run_one(tool_of(action=stubborn, timeout_s=0.05))
     assert outcome.status is OutcomeStatus.TIMEOUT
-    assert time.perf_counter() - started < 0.5
+    is_over.set()
 
 
 async def test_cancelling_the_turn_cancels_its_calls(tool_of):
     tool = tool_of(action=never)
     turn = asyncio.create_task(ToolBox([tool]).run([ToolCall("echo", {})] * 3, {}))
-    await asyncio.sleep(0.02)
-    assert tool.busy == 3
+    while tool.busy < 3:
+        await asyncio.sleep(0)
     turn.cancel()
     with pytest.raises(asyncio.CancelledError):
         await turn
-    await asyncio.sleep(0.02)
-    assert tool.busy == 0
+    while tool.busy:
+        await asyncio.sleep(0)
 
 
 async def test_ten_megabytes_are_cut(tool_of, run_one):

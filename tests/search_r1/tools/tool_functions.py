@@ -85,6 +85,27 @@ async def wait(seconds: float) -> str:
     return f"waited {seconds:g}"
 
 
+_WAITING: list[asyncio.Event] = []
+
+
+async def meet(callers: int) -> str:
+    """Wait until so many callers are here."""
+    here = asyncio.Event()
+    _WAITING.append(here)
+    if len(_WAITING) == callers:
+        for caller in _WAITING:
+            caller.set()
+    await here.wait()
+    return "met"
+
+
+def wait_for_file(path: str) -> str:
+    """Block until there is a file."""
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return "there"
+
+
 async def stubborn() -> str:
     """Ignore being cancelled, three times."""
     for _ in range(3):
