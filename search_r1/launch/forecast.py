@@ -146,15 +146,3 @@ def evaluated_steps(trainer: Mapping[str, Any], first: int = 0) -> frozenset[int
     return frozenset(
         before | {s for s in range(first + 1, steps + 1) if s % every == 0 or s == steps}
     )
-
-
-def training_forecast(config: Mapping[str, Any], resumed_step: int) -> TrainingForecast:
-    """Make the forecast of a run's training.
-
-    Args:
-        config: The run's resolved config.
-        resumed_step: Step it goes on from; 0 for a new run.
-    """
-    trainer = config["trainer"]
-    evaluated = evaluated_steps(trainer, resumed_step)
-    return TrainingForecast(trainer["total_training_steps"], evaluated, resumed_step)

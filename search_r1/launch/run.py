@@ -23,9 +23,9 @@ from search_r1.launch import preflight, processes, runs, services
 from search_r1.launch.derive import is_remote_cluster, retriever_urls
 from search_r1.launch.environment import base_environment, training_environment
 from search_r1.launch.errors import LaunchError, UsageError
-from search_r1.launch.forecast import training_forecast
 from search_r1.launch.guardian import Guardian
 from search_r1.launch.logs import last_errors
+from search_r1.launch.outlook import Outlook, ask, probe_command
 from search_r1.launch.places import root_dir, runs_dir
 from search_r1.launch.progress import StepLines, watch
 from search_r1.launch.resources import MemorySampler
@@ -76,6 +76,7 @@ def run(preset: str, overrides: Sequence[str], command: Sequence[str]) -> None:
             run_ = Run(plan, run_id, command, stack)
             run_.prepare()
             run_.serve()
+            run_.estimate()
             run_.train()
             run_.clean_up()
             run_.sum_up()
@@ -104,6 +105,7 @@ class Run:
         self._started = time.monotonic()
         self._has_failed = True
         self._retriever: Service | None = None
+        self._outlook = Outlook()
         self._base = base_environment() | processes.marked_environment(run_id)
         if is_remote_cluster(self.config):  # its workers inherit nothing from us
             runtime_env = self.config["ray_kwargs"]["ray_init"]["runtime_env"]
@@ -153,6 +155,14 @@ class Run:
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
         (self.run_dir / runs.CONFIG).write_text(text, encoding="utf-8")
 
+    def estimate(self) -> None:
+        """Say how long the run will take, on a machine where somebody waits for it: a CPU."""
+        if self.config["trainer"]["device"] == "cpu":
+            say("How long will it take on this machine? ...")
+            command = probe_command(self.run_dir / runs.CONFIG, self._plan["resumed_step"] or 0)
+            probe = self._start("probe", command, "probe.log", self._base)
+            self._outlook = ask(probe, self.run_dir)
+
     def train(self) -> None:
         """Run verl in a child until it ends, telling every step.
 
@@ -162,7 +172,7 @@ class Run:
         environment = training_environment(self.config, self.run_dir, self._base, self._ray_dir)
         say("Starting Ray, vLLM and the trainer; the first line takes a few minutes ...")
         say(f"  log: {self.run_dir / 'logs' / 'train.log'}")
-        forecast = training_forecast(self.config, self._plan["resumed_step"] or 0)
+        forecast = self._outlook.training(self.config, self._plan["resumed_step"] or 0)
         lines = StepLines(self.run_dir, forecast.steps, forecast.measure)
         command = [sys.executable, *_TRAINER, str(self.run_dir / runs.CONFIG)]
 
@@ -267,6 +277,7 @@ class Run:
         notes = {
             "preset": self._plan["preset"],
             "overrides": self._plan["overrides"],
+            "estimate": self._outlook.estimate or earlier.get("estimate"),
             "parts": [*parts, this_part],
         }
         runs.write_json(self.run_dir / runs.NOTES, notes)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from search_r1.launch import cli, preflight, run
 
+FAKES = Path(__file__).parent
 index, run_dir = sys.argv[1:]
 config = {
     "trainer": {"device": "cpu", "total_training_steps": 2, "save_freq": -1},
@@ -22,7 +23,8 @@ plan = {
     "config": config,
 }
 run.request_plan = lambda preset, overrides: plan
-run._TRAINER = (str(Path(__file__).with_name("fake_trainer.py")),)
+run._TRAINER = (str(FAKES / "fake_trainer.py"),)
+run.probe_command = lambda config, step: [sys.executable, str(FAKES / "fake_probe.py"), str(config)]
 preflight.require_ready = lambda config: None
 run._EXIT_GRACE_S = 0.5
 sys.exit(cli.main(["quickstart"]))

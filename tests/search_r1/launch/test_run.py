@@ -54,6 +54,9 @@ def test_a_run_ends_with_a_summary_and_nothing_left(index: Path, tmp_path: Path)
     out, err = launcher.communicate()
     assert launcher.returncode == 0, err
     assert "step 2 of 2, EM 0.25, reward 0.50, 1 s" in out
+    assert "  about 40 minutes from here: training 40\n" in out
+    assert "  That is more than 30 minutes. 30 minutes are enough for trainer.total" in out
+    assert json.loads((run_dir / "launch.json").read_text())["estimate"]["step_s"] == 1140
     assert "quickstart: 2 steps of 36 trajectories" in out
     summary = json.loads((run_dir / "summary.json").read_text())
     assert summary["steps"] == 2
