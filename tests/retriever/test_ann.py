@@ -83,6 +83,7 @@ def test_a_kind_finds_most_of_what_exact_search_finds(written, vectors, id_rank,
         assert (again[1][0] == found).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(KINDS)), ids=map(str, KINDS))
 def test_equal_passages_have_equal_scores_in_order_of_ids(written, vectors, id_rank, number):
     index = open_vectors(*written(number), id_rank, OpenOptions())

@@ -38,6 +38,7 @@ def test_row_i_is_the_vector_of_passage_i(store, encoder, whole):
         assert alone @ vectors[at] > 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [0, 1, CHUNK * 128, CHUNK * 128 + 77, 2 * CHUNK * 128, 2200 * 128])
 def test_encoding_goes_on_to_the_same_bytes(store, encoder, whole, tmp_path, left):
     (tmp_path / ENCODED).write_bytes(whole[:left])
@@ -55,6 +56,7 @@ def test_two_devices_share_the_work_and_give_the_same_bytes(store, encoder_folde
     assert (tmp_path / ENCODED).read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_finished_chunks_stay_when_encoding_fails(store, encoder, tmp_path):
     class Broken(Encoder):
         def __init__(self):

@@ -63,6 +63,7 @@ def test_a_family_is_known_by_the_name_in_the_configuration(tmp_path):
     assert find_preset(tmp_path) == PRESETS["e5"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "pooling", "prefixes", "is_normalized"),
     [

@@ -182,6 +182,7 @@ def test_a_table_shows_the_knobs_and_a_dash_where_nothing_is_exact() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_plot_is_drawn_without_recall_too(tmp_path) -> None:
     row = make_row("bm25")
     del row["recall"]

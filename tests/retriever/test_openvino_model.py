@@ -87,6 +87,7 @@ def test_an_encoder_gives_the_same_vectors_by_either_engine(tmp_path, pooling):
     np.testing.assert_allclose(by_openvino, by_torch, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_roberta_counts_positions_from_after_its_padding_id(tmp_path):
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}

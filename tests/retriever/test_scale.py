@@ -134,6 +134,7 @@ def test_what_cannot_be_served_is_named_before_ray_is_started(
     assert not ray.is_initialized()
 
 
+@pytest.mark.slow
 def test_an_index_or_encoder_that_is_not_whole_is_named_before_ray_is_started(
     flat_index, tmp_path, capsys
 ):

@@ -24,6 +24,7 @@ def parse(size):
     return {words[at][2:]: words[at + 1] for at in range(0, len(words), 2)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", range(10))
 def test_sizes_are_those_of_the_files(tmp_path, place):
     size = size_table(SIZE, DIMENSION)[place]

@@ -40,6 +40,7 @@ def check_one_of_two_outcomes(body):
         assert type(outcome.is_scored) is bool
 
 
+@pytest.mark.slow
 @given(BODIES | VALUES)
 def test_any_json_is_understood_or_refused(row):
     check_one_of_two_outcomes(json.dumps(row).encode())
