@@ -22,6 +22,7 @@ from search_r1.launch.estimate import Speeds, advise, estimate, tell
 from search_r1.launch.outlook import ESTIMATE
 from search_r1.launch.stages import find_cold_start
 from search_r1.progress import ProgressFile
+from search_r1.prompts import build_prompt
 
 LIMIT_S = 20.0
 _PROMPTS = 64  # question rows whose prompts are measured
@@ -62,7 +63,7 @@ def measure(
         return int(rows.numel())
 
     tell_part(2)
-    train_speed = _speed(train, deadline)
+    train_speed = _speed(train, deadline, repeats=2)
     model.zero_grad()
     model.to(compute).eval()
     cache: list[Any] = []
@@ -98,13 +99,12 @@ def _speed(work: Callable[[], int], deadline: float, repeats: int = 3) -> float:
 
 def mean_prompt_tokens(config: Mapping[str, Any]) -> float:
     """Measure the prompts of the first training questions, in the prompt that the config names."""
+    import pyarrow.parquet
     from transformers import AutoTokenizer
 
-    from data_prep.rows import read_rows
-    from search_r1.prompts import build_prompt
-
     files, name = config["data"]["train_files"], config["search_r1"].get("prompt")
-    rows = read_rows(Path(files if isinstance(files, str) else files[0]))[:_PROMPTS]
+    file = pyarrow.parquet.ParquetFile(files if isinstance(files, str) else files[0])
+    rows = next(file.iter_batches(_PROMPTS, columns=["prompt", "extra_info"])).to_pylist()
     tokenizer = AutoTokenizer.from_pretrained(config["actor_rollout_ref"]["model"]["path"])
     prompts = [
         build_prompt(name, row["extra_info"]["question"]) if name else row["prompt"] for row in rows

@@ -29,7 +29,7 @@ from search_r1.launch.outlook import Outlook, ask, probe_command
 from search_r1.launch.places import root_dir, runs_dir
 from search_r1.launch.progress import StepLines, watch
 from search_r1.launch.resources import MemorySampler
-from search_r1.launch.screen import say
+from search_r1.launch.screen import say, wait_shown
 from search_r1.launch.services import HOST, Service
 from search_r1.launch.signals import signals_raise
 
@@ -41,17 +41,14 @@ _TRAINER = ("-m", "search_r1.verl_plugin.main")
 def request_plan(preset: str, overrides: Sequence[str]) -> dict[str, Any]:
     """Have a preset composed and checked by a process that ends: ``search_r1.launch.plan``."""
     request = {"preset": preset, "overrides": list(overrides), "runs_dir": str(runs_dir())}
-    child = subprocess.run(
-        [sys.executable, "-m", "search_r1.launch.plan"],
-        input=json.dumps(request).encode(),
-        capture_output=True,
-        env=base_environment(),
-        check=False,
-    )
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "search_r1.launch.plan"]
+    child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=base_environment())
+    written, errors = wait_shown(child, json.dumps(request).encode(), "composing")
     if child.returncode != 0:
-        message = child.stderr.decode(errors="replace").strip() or f"exit code {child.returncode}"
+        message = errors.decode(errors="replace").strip() or f"exit code {child.returncode}"
         raise LaunchError(f"the preset could not be composed:\n{message[-3000:]}")
-    answer = json.loads(child.stdout)
+    answer = json.loads(written)
     if "error" in answer:
         is_usage = answer["exit_code"] == UsageError.exit_code
         raise (UsageError if is_usage else LaunchError)(answer["error"])

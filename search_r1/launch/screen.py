@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Hashable
@@ -10,6 +11,7 @@ from typing import TextIO
 
 _PERIOD_S = 10.0  # between two live lines where nothing can be rewritten
 _COLUMNS = 80
+_TICK_S = 1.0
 _CLEAR = "\r\x1b[K"
 
 
@@ -81,6 +83,34 @@ class Screen:
 
 
 SCREEN = Screen()
+
+
+def wait_shown(child: subprocess.Popen[bytes], sent: bytes, text: str) -> tuple[bytes, bytes]:
+    """Show a terminal that a child is at work until it ends; elsewhere nothing is written.
+
+    Args:
+        child: Started with pipes; it is killed if the waiting is broken off.
+        sent: What it reads.
+        text: What it does.
+
+    Returns:
+        What it wrote to stdout and stderr.
+    """
+    started = time.monotonic()
+    unsent: bytes | None = sent
+    try:
+        while True:
+            try:
+                return child.communicate(unsent, timeout=_TICK_S)
+            except subprocess.TimeoutExpired:
+                unsent = None  # it goes on with what it has been given
+                passed_s = time.monotonic() - started
+                SCREEN.show(f"  {text} ({passed_s:.0f} s)", content=None)
+    finally:
+        SCREEN.clear()
+        if child.poll() is None:
+            child.kill()
+            child.wait()
 
 
 def say(message: str) -> None:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from search_r1.launch.errors import LaunchError
 from search_r1.launch.processes import die_with_parent
+from search_r1.launch.screen import SCREEN
 
 HOST = "127.0.0.1"
 _TAIL_LINES = 15
@@ -171,8 +172,17 @@ def wait_ready(service: Service, port: int, timeout_s: float) -> int:
     Raises:
         LaunchError: When it ends or does not answer in time, with the end of its log.
     """
-    deadline = time.monotonic() + timeout_s
+    try:
+        return _wait_ready(service, port, timeout_s)
+    finally:
+        SCREEN.clear()
+
+
+def _wait_ready(service: Service, port: int, timeout_s: float) -> int:
+    started = time.monotonic()
+    deadline = started + timeout_s
     while True:
+        SCREEN.show(f"  {service.name} ({time.monotonic() - started:.0f} s)", content=None)
         named = _logged_port(service)
         is_ready = named and ready_status(f"http://{HOST}:{named}") == http.client.OK
         if (code := service.poll()) is not None:

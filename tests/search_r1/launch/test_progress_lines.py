@@ -5,6 +5,8 @@ import os
 import pty
 import re
 import select
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from search_r1.launch import progress as progress_module
+from search_r1.launch import screen as screen_module
 from search_r1.launch.forecast import StageForecast
 from search_r1.launch.progress import StepLines, describe, left_text, watch
-from search_r1.launch.screen import Screen
+from search_r1.launch.screen import Screen, wait_shown
 from search_r1.progress import Progress, ProgressFile
 
 NOW = 1_000_000.0
@@ -221,6 +224,17 @@ def test_the_live_line_goes_when_the_watching_is_broken_off(
             Screen(terminal.stream),
         )
     assert seen(terminal.read()) == [""]
+
+
+def test_waiting_for_an_answer_writes_nothing_where_nobody_looks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen_module, "_TICK_S", 0.01)
+    code = "import sys, time; time.sleep(0.1); print(sys.stdin.read().upper(), end='')"
+    pipe = subprocess.PIPE
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe)
+    assert wait_shown(child, b"a preset", "composing") == (b"A PRESET", b"")
+    assert capsys.readouterr().out == ""
 
 
 def test_half_a_line_of_metrics_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
