@@ -53,12 +53,14 @@ def build_folder(folder: Path, plan: dict[str, Any], is_replaced: bool) -> Itera
         is_replaced: Put the new index in the place of an existing one.
 
     Raises:
-        BuildError: If another build of the same index is running.
+        BuildError: If something else is in the place, or another build of the same index is
+            running.
     """
-    check_place(folder, is_replaced)
     aside = aside_of(folder)
     aside.parent.mkdir(parents=True, exist_ok=True)
     with _locked(aside.with_name(aside.name + ".lock"), folder):
+        _end_replacement(_old_of(aside), folder)
+        check_place(folder, is_replaced)
         _take_up(aside, plan)
         try:
             yield aside
@@ -84,11 +86,26 @@ def _take_up(aside: Path, plan: dict[str, Any]) -> None:
     path.write_bytes(wanted)
 
 
+def _old_of(aside: Path) -> Path:
+    return aside.with_name(aside.name + "-old")
+
+
+def _end_replacement(old: Path, folder: Path) -> None:
+    """Tidy up after a replacement that was killed: before its second rename, or after it."""
+    if not old.exists():
+        return
+    if folder.exists():
+        shutil.rmtree(old)
+    else:
+        logger.warning("putting %s back: its replacement was interrupted", folder)
+        old.rename(folder)
+
+
 def _put_in_place(aside: Path, folder: Path) -> None:
     if not folder.exists():
         aside.rename(folder)
         return
-    old = aside.with_name(aside.name + "-old")
+    old = _old_of(aside)
     folder.rename(old)
     try:
         aside.rename(folder)
