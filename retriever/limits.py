@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 class Limits:
     """Bounds of one server: on a request, on the queue, on memory."""
 
-    max_queries: int = 1024
-    """Queries in one request."""
+    max_queries: int = 4096
+    """Queries in one request; Search-R1's default batch asks for 2,560."""
     max_query_chars: int = 8192
     """Characters in one query."""
     max_top_k: int = 1000

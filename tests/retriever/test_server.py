@@ -74,7 +74,7 @@ def test_no_queries_give_no_results(server):
         ({"queries": [["a" * 99]]}, f'queries[0] is ["{"a" * 75}...; expected a string'),
         ({}, "queries is missing; expected a list of strings"),
         ([], "body is []; expected an object"),
-        ({"queries": ["a"] * 1025}, "1025 queries; send at most 1024"),
+        ({"queries": ["a"] * 4097}, "4097 queries; send at most 4096"),
         ({"queries": ["a"] * 17, "topk": 1000}, "want 17000 hits; ask for at most 16384"),
         ({"queries": ["a", "b" * 8193]}, "queries[1] has 8193 characters; shorten it"),
     ],
@@ -186,6 +186,14 @@ def test_a_failed_search_gets_500_and_the_next_is_answered(serving):
             "error": "the search failed with ZeroDivisionError; see the server's log."
         }
         assert post(server, queries=["a"]).status_code == 200
+
+
+def test_the_queries_of_search_r1s_default_batch_fit_in_one_request(server):
+    # 512 questions in groups of five: its trainer asks for all of them at once.
+    queries = [f"Dublin {number // 5}" for number in range(512 * 5)]
+    reply = post(server, queries=queries, topk=3)
+    assert reply.status_code == 200
+    assert len(reply.json()["result"]) == 2560
 
 
 @pytest.mark.slow
