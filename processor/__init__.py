@@ -22,7 +22,9 @@ _FLAGS = re.compile(r"^(?:flags|Features)\s*:\s*(.*)$", re.MULTILINE)
 _MODEL = re.compile(r"^model name\s*:\s*(.*)$", re.MULTILINE)
 # Values under which torch or oneDNN leave the bf16 instructions of the processor alone.
 _ATEN_WITHOUT_BF16 = frozenset({"default", "avx2"})
-_ONEDNN_WITH_BF16 = ("AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX10", "DEFAULT", "ALL")
+_ONEDNN_WITH_BF16 = (
+    *("AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX10", "DEFAULT", "ALL"),
+)
 
 
 def fast_dtype(

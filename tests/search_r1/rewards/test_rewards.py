@@ -23,6 +23,9 @@ def test_a_right_answer_scores_one_by_default():
         "f1": 1.0,
         "format": 1.0,
         "well_formed": 1.0,
+        "searches": 0.0,
+        "duplicate_queries": 0.0,
+        "unanswered": 0.0,
     }
 
 
@@ -52,7 +55,9 @@ def test_format_pays_for_a_closed_answer_without_invalid_turns(trajectory, expec
 )
 def test_without_an_answer_nothing_scores(stop_reason):
     parts = score(finished(None, stop_reason), RewardConfig(em=1, f1=1, format=1))
-    assert {value for name, value in parts.items() if name != "well_formed"} == {0.0}
+    assert parts["unanswered"] == 1.0
+    others = parts.keys() - {"well_formed", "unanswered"}
+    assert {parts[name] for name in others} == {0.0}
 
 
 @pytest.mark.parametrize(
@@ -73,8 +78,12 @@ def test_scoring_changes_nothing():
     assert trajectory.to_json() == before
 
 
-def test_weights_must_not_be_negative_nor_all_zero():
-    with pytest.raises(ValueError, match="reward weight f1 is -1"):
-        RewardConfig(f1=-1)
+@pytest.mark.parametrize("name", ["em", "f1", "format", "well_formed"])
+def test_weights_of_merits_must_not_be_negative(name):
+    with pytest.raises(ValueError, match=rf"reward weight {name} is -1; .*unanswered may be"):
+        RewardConfig(**{name: -1})
+
+
+def test_weights_must_not_all_be_zero():
     with pytest.raises(ValueError, match="every reward weight is 0"):
         RewardConfig(em=0)

@@ -5,8 +5,9 @@ import pytest
 from search_r1.verl_plugin.reward import compute_score
 
 
-def extra_info(prediction, well_formed=1.0):
+def extra_info(prediction, well_formed=1.0, searches=2.0):
     reward = {"format": well_formed, "well_formed": well_formed, "total": 0.7}
+    reward |= {"searches": searches, "duplicate_queries": 1.0, "unanswered": 0.0}
     return {"trajectory": {"prediction": prediction, "reward": reward}}
 
 
@@ -25,3 +26,12 @@ def test_weights_come_from_the_reward_kwargs():
     assert compute_score("nq", "", {"target": ["a"]}, extra_info("wrong"))["score"] == 0.7
     with pytest.raises(TypeError):
         compute_score("nq", "", {"target": ["a"]}, extra_info("a"), unknown_weight=1.0)
+
+
+def test_what_the_trajectory_did_is_weighed_from_its_record():
+    weights = {"em": 1.0, "searches": -0.15, "duplicate_queries": -0.1}
+    scores = compute_score("nq", "", {"target": ["a"]}, extra_info("a"), **weights)
+    assert scores["score"] == pytest.approx(1 - 2 * 0.15 - 0.1)
+    assert scores["searches"] == 2.0
+    with pytest.raises(ValueError, match="reward weight em is -1"):
+        compute_score("nq", "", {"target": ["a"]}, extra_info("a"), em=-1.0)
