@@ -157,8 +157,10 @@ class Run:
         if self.config["trainer"]["device"] == "cpu":
             say("How long will it take on this machine? ...")
             command = probe_command(self.run_dir / runs.CONFIG, self._plan["resumed_step"] or 0)
-            probe = self._start("probe", command, "probe.log", self._base)
-            self._outlook = ask(probe, self.run_dir)
+            with self._stage("probe"):
+                probe = self._start("probe", command, "probe.log", self._base)
+                self._outlook = ask(probe, self.run_dir)
+            self._update_notes()
 
     def train(self) -> None:
         """Run verl in a child until it ends, telling every step.
