@@ -159,6 +159,16 @@ class ToolParser(ABC):
             "format; give write_call to it, or choose search_tags or hermes."
         )
 
+    def _as_read(self, written: str, call: ToolCall) -> str:
+        """Give a written call back; raises ValueError when it is not read as the same call."""
+        read = self.extract_tool_calls(written)
+        if read.tool_calls != [call]:
+            raise ValueError(
+                f"{type(self).__name__} cannot write {call}: {read.error or 'it reads another'}. "
+                "Change the query, or leave its question out."
+            )
+        return written
+
     def format_error(self, message: str) -> str:
         """Write :meth:`explain` as a raw completion prompt continues."""
         return f"\n{self.explain(message)}\n"

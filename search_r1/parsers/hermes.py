@@ -53,7 +53,7 @@ class HermesParser(ScanningParser):
     def write_call(self, call: ToolCall) -> str:
         """See the base class."""
         written = json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False)
-        return f"{CALL_OPEN}\n{written}\n{CALL_CLOSE}"
+        return self._as_read(f"{CALL_OPEN}\n{written}\n{CALL_CLOSE}", call)
 
     def body(self, opening: str) -> Body:
         """See the base class."""

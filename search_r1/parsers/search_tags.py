@@ -57,7 +57,9 @@ class SearchTagsParser(ScanningParser):
 
     def write_call(self, call: ToolCall) -> str:
         """See the base class."""
-        return f"{self._open}{call.arguments['query']}{self._close}"
+        query = " ".join(str(call.arguments.get("query", "")).split())
+        plain = ToolCall(call.name, {**call.arguments, "query": query})
+        return self._as_read(f"{self._open}{query}{self._close}", plain)
 
     def body(self, opening: str) -> Body:
         """See the base class."""
