@@ -60,6 +60,10 @@ class StageForecast:
         whole_s = now - progress.began_at + rest
         return rest + (parts - (progress.step or parts)) * whole_s + self.after_s
 
+    def starting_s(self, progress: Progress | None) -> float | None:
+        """Give nothing: a start is a small part of such a stage."""
+        return None
+
 
 @dataclass(slots=True)
 class TrainingForecast:
@@ -103,6 +107,10 @@ class TrainingForecast:
             due = frozenset(number for number in self.evaluated if number >= step)
         evaluations_s = len(due) * (self.evaluation_s or 0.0)
         return rest + max(0, self.steps - step) * self.step_s + evaluations_s + self.after_s
+
+    def starting_s(self, progress: Progress | None) -> float | None:
+        """Give what the start takes in all; None once it is over, or when nothing is known."""
+        return self.start_s if progress is None or progress.stage == "start" else None
 
     def measure(self, metrics: Mapping[str, Any]) -> None:
         """Learn from a line of metrics; the first step, which warms up, counts until others do."""

@@ -27,6 +27,10 @@ class Forecast(Protocol):
         """Give seconds to the end of the run, or None when nothing is known."""
         ...
 
+    def starting_s(self, progress: Progress | None) -> float | None:
+        """Give what a start takes in all; None once it is over, or when nothing is known."""
+        ...
+
 
 def watch(
     service: Service,
@@ -55,7 +59,8 @@ def watch(
             now = time.time()
             progress = read_progress(run_dir, since=began_at - _SKEW_S)
             left_s = forecast.left_s(progress, now, began_at)
-            screen.show(*describe(progress, name, now, began_at, left_s))
+            starting_s = forecast.starting_s(progress)
+            screen.show(*describe(progress, name, now, began_at, left_s, starting_s))
             on_tick()
             time.sleep(_POLL_S)
     finally:
@@ -64,7 +69,12 @@ def watch(
 
 
 def describe(
-    progress: Progress | None, name: str, now: float, began_at: float, left_s: float | None = None
+    progress: Progress | None,
+    name: str,
+    now: float,
+    began_at: float,
+    left_s: float | None = None,
+    starting_s: float | None = None,
 ) -> tuple[str, Hashable]:
     """Put what is being done into one line.
 
@@ -74,6 +84,7 @@ def describe(
         now: Seconds since the epoch.
         began_at: When that was.
         left_s: Seconds to the end of the run, if known.
+        starting_s: Seconds that a start which is going on takes in all, if known.
 
     Returns:
         The line, and the part of it that is no time.
@@ -82,7 +93,8 @@ def describe(
         parts, since = [name], began_at
     else:
         doing, unit = _STAGES.get(progress.stage, (progress.stage.replace("_", " "), ""))
-        parts, since = [_place(progress, doing)], progress.began_at
+        is_start = progress.stage == "start"  # it began before anybody could report
+        parts, since = [_place(progress, doing)], began_at if is_start else progress.began_at
         if progress.total:
             parts.append(f"{progress.done} of {progress.total} {unit}".rstrip())
         elif progress.done:
@@ -92,8 +104,8 @@ def describe(
     content = tuple(parts)
     if left_s is not None:
         parts.append(left_text(left_s))
-    minutes, seconds = divmod(int(max(0.0, now - since)), _MINUTE_S)
-    return f"  {', '.join(parts)} ({minutes}:{seconds:02d})", content
+    of = "" if starting_s is None else f" of about {_clock(starting_s)}"
+    return f"  {', '.join(parts)} ({_clock(now - since)}{of})", content
 
 
 def left_text(seconds: float) -> str:
@@ -163,7 +175,7 @@ _WORDS = {
 # What a stage is called, and what is counted in it.
 _STAGES = {
     "probe": ("measuring this machine", "parts"),
-    "start": ("starting Ray, engine and trainer", "parts up"),
+    "start": ("starting", "parts up"),
     "demonstrations": ("demonstrations", ""),
     "cold_start": ("cold start", "updates"),
     "evaluate": ("evaluation", "questions"),
@@ -195,3 +207,8 @@ def _place(progress: Progress, doing: str) -> str:
         return doing
     of = f" of {progress.steps}" if progress.steps else ""
     return f"step {progress.step}{of}: {doing}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(max(0.0, seconds)), _MINUTE_S)
+    return f"{minutes}:{rest:02d}"

@@ -49,6 +49,8 @@ def test_training_goes_by_the_probe_until_the_run_has_measured_itself() -> None:
         after_s=10.0,
     )
     assert forecast.left_s(None, 1020.0, 1000.0) == 40 + 4 * 50 + 2 * 100 + 10
+    assert forecast.starting_s(None) == forecast.starting_s(at("start", 1000.0, 1, 3)) == 60.0
+    assert forecast.starting_s(at("rollout", 1000.0)) is None
     evaluation = at("evaluate", 1060.0, 48, 96, step=0, steps=4)
     assert forecast.left_s(evaluation, 1120.0, 1000.0) == (0.5 * 60 + 0.5 * 40 + 4 * 50 + 100 + 10)
     # The evaluation took 80 s, so the last one will.

@@ -152,6 +152,12 @@ def test_what_is_done_is_put_into_one_line(
     assert describe(progress, "starting Ray", NOW + 65, NOW, left_s)[0] == line
 
 
+def test_a_start_counts_from_before_its_first_report() -> None:
+    up = state("start", 1, 3, began_at=NOW + 40)
+    line, _ = describe(up, "starting Ray", NOW + 65, NOW, 400.0, starting_s=120.0)
+    assert line == "  starting, 1 of 3 parts up, about 7 min left (1:05 of about 2:00)"
+
+
 def test_the_time_that_passes_is_no_news() -> None:
     rollout = state("rollout", 31, 48, step=3)
     early = describe(rollout, "", NOW + 1, NOW, 100.0)[1]
