@@ -53,13 +53,24 @@ class ColdStartConfig:
                 f"search_r1.cold_start.batch_size is {self.batch_size}; make it even: each batch "
                 "holds as many searching demonstrations as direct ones."
             )
+        if self.batch_size > 2 * self.num_questions:
+            raise ValueError(
+                f"search_r1.cold_start.batch_size is {self.batch_size}, and {self.num_questions} "
+                f"questions give {2 * self.num_questions} demonstrations; lower it, or raise "
+                "num_questions."
+            )
+        if self.save_freq == 0 or self.save_freq < -1:
+            raise ValueError(
+                f"search_r1.cold_start.save_freq is {self.save_freq}; it must be at least 1, or -1 "
+                "for no checkpoint before the end."
+            )
         if not self.lr > 0:
             raise ValueError(f"search_r1.cold_start.lr is {self.lr}; it must be above 0.")
 
     @property
     def num_updates(self) -> int:
-        """Updates in all."""
-        return 2 * self.num_questions * self.epochs // self.batch_size
+        """Updates in all; what is left of an epoch after its last whole batch is not used."""
+        return self.epochs * (2 * self.num_questions // self.batch_size)
 
 
 def place_of(config: Mapping[str, Any], artifacts: Path) -> Path:

@@ -7,6 +7,7 @@ trajectory. FOLDER then holds ``model/`` and a receipt. Under ``torchrun`` it ta
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -158,9 +159,10 @@ def train(config: dict[str, Any], folder: Path) -> None:
     _be_one_process_unless_torchrun()
     os.environ["VERL_FILE_LOGGER_PATH"] = str(folder / _METRICS)
     tracking.FileLogger = AppendingFileLogger
-    sft_trainer.DistributedSampler = PairSampler
-    _start_process_group(config["trainer"]["device"])
     wanted = ColdStartConfig(**config["search_r1"]["cold_start"])
+    _check_shares(wanted)
+    sft_trainer.DistributedSampler = functools.partial(PairSampler, seed=wanted.seed)
+    _start_process_group(config["trainer"]["device"])
     started = time.monotonic()
     progress = ProgressFile(config["search_r1"].get("run_dir"), "cold_start")
     ColdStartTrainer(sft_config(config, wanted, folder), progress).fit()
@@ -175,8 +177,9 @@ def _keep_model(
     """Take the model out of the last checkpoint, drop the rest, and write the receipt last."""
     checkpoints = folder / _CHECKPOINTS
     last = checkpoints / f"global_step_{wanted.num_updates}" / "huggingface"
-    shutil.rmtree(folder / MODEL, ignore_errors=True)
-    last.rename(folder / MODEL)
+    if last.is_dir():  # else it was taken before something stopped us here
+        shutil.rmtree(folder / MODEL, ignore_errors=True)
+        last.rename(folder / MODEL)
     shutil.rmtree(checkpoints)
     with (folder / _METRICS).open(encoding="utf-8") as lines:
         steps = [json.loads(line) for line in lines]
@@ -189,6 +192,21 @@ def _keep_model(
         "tokens": sum(step["train/global_tokens"] for step in steps),
     }
     write_json(folder / RECEIPT, receipt)
+
+
+def _check_shares(wanted: ColdStartConfig) -> None:
+    """Refuse a batch of which some process would get half a pair.
+
+    Raises:
+        ValueError: If the batch does not give every process whole pairs.
+    """
+    processes = int(os.environ["WORLD_SIZE"])
+    if wanted.batch_size % (2 * processes):
+        raise ValueError(
+            f"search_r1.cold_start.batch_size is {wanted.batch_size}; with {processes} GPUs make "
+            f"it a multiple of {2 * processes}: each takes as many searching demonstrations as "
+            "direct ones."
+        )
 
 
 def _be_one_process_unless_torchrun() -> None:

@@ -90,7 +90,9 @@ def prepare_trained_micro_batches(data: TensorDict, **options: Any) -> Any:
 
 def _with_advantage(data: TensorDict) -> TensorDict:
     adds_entropy = tu.get_non_tensor_data(data, "calculate_entropy", default=False)
-    if "advantages" not in data or "ref_log_prob" in data or adds_entropy:
+    # Micro-batches of a fixed size need a number of rows that it divides.
+    is_packed = tu.get_non_tensor_data(data, "use_dynamic_bsz", default=True)
+    if not is_packed or "advantages" not in data or "ref_log_prob" in data or adds_entropy:
         return data
     masks = data["response_mask"].unbind()
     has_gradient = [
