@@ -100,7 +100,7 @@ def describe(
         elif progress.done:
             parts.append(f"{progress.done} {unit}".rstrip())
         hidden = "turns" if progress.done else ""  # until a trajectory is done, turns tell more
-        parts += [f"{n:g} {word}" for word, n in progress.counts.items() if n and word != hidden]
+        parts += [_counted(n, of) for of, n in progress.counts.items() if n and of != hidden]
     content = tuple(parts)
     if left_s is not None:
         parts.append(left_text(left_s))
@@ -212,3 +212,9 @@ def _place(progress: Progress, doing: str) -> str:
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(max(0.0, seconds)), _MINUTE_S)
     return f"{minutes}:{rest:02d}"
+
+
+def _counted(number: float, plural: str) -> str:
+    """Write a count with its word, which is a plural: ``searches``, ``turns``."""
+    singular = plural.removesuffix("es") if plural.endswith("ches") else plural.removesuffix("s")
+    return f"{number:g} {singular if number == 1 else plural}"

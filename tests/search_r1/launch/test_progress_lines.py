@@ -127,9 +127,9 @@ def test_a_dumb_terminal_gets_plain_lines(
             "  step 3 of 8: rollout, 31 of 48 trajectories, 22 searches, about 9 min left (1:05)",
         ),
         (
-            state("rollout", 0, 48, step=3, steps=8, counts={"turns": 9, "searches": 0}),
+            state("rollout", 0, 48, step=3, steps=8, counts={"turns": 1, "searches": 0}),
             None,
-            "  step 3 of 8: rollout, 0 of 48 trajectories, 9 turns (1:05)",
+            "  step 3 of 8: rollout, 0 of 48 trajectories, 1 turn (1:05)",
         ),
         (
             state("update", 2, 6, step=3, steps=8),
@@ -138,9 +138,9 @@ def test_a_dumb_terminal_gets_plain_lines(
         ),
         (state("weight_sync", step=3, steps=8), None, "  step 3 of 8: weight sync (1:05)"),
         (
-            state("evaluate", 40, 96, step=0, steps=8, counts={"searches": 35}),
+            state("evaluate", 40, 96, step=0, steps=8, counts={"searches": 1}),
             None,
-            "  evaluation before training, 40 of 96 questions, 35 searches (1:05)",
+            "  evaluation before training, 40 of 96 questions, 1 search (1:05)",
         ),
         (state("cold_start", 12, 40), None, "  cold start, 12 of 40 updates (1:05)"),
         (state("own_stage", 1, 2), None, "  own stage, 1 of 2 (1:05)"),
