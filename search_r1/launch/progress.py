@@ -93,6 +93,8 @@ def describe(
         parts, since = [name], began_at
     else:
         doing, unit = _STAGES.get(progress.stage, (progress.stage.replace("_", " "), ""))
+        if progress.stage == "evaluate" and progress.step is None:
+            doing = name  # which says of what
         is_start = progress.stage == "start"  # it began before anybody could report
         parts, since = [_place(progress, doing)], began_at if is_start else progress.began_at
         if progress.total:

@@ -152,6 +152,11 @@ def test_what_is_done_is_put_into_one_line(
     assert describe(progress, "starting Ray", NOW + 65, NOW, left_s)[0] == line
 
 
+def test_an_evaluation_of_its_own_says_of_what() -> None:
+    line, _ = describe(state("evaluate", 3, 24), "evaluation of cold start", NOW + 65, NOW)
+    assert line == "  evaluation of cold start, 3 of 24 questions (1:05)"
+
+
 def test_a_start_counts_from_before_its_first_report() -> None:
     up = state("start", 1, 3, began_at=NOW + 40)
     line, _ = describe(up, "starting Ray", NOW + 65, NOW, 400.0, starting_s=120.0)
