@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import yaml
 
 from data_prep.rows import read_rows
 from data_prep.steps import DataPrepError, run_command, say
-from search_r1.answers import normalize_answer
+from search_r1.answers import find_gold_answers
 from search_r1.assembly import LoopParts, assemble, form_of
 from search_r1.cold_start import DEMONSTRATIONS, ColdStartConfig
 from search_r1.eos_ids import eos_ids_of
@@ -66,18 +66,12 @@ class DemonstrationPolicy:
             self._query = None
         else:
             found = self._codec.decode(context_ids)
-            answer = next(answers_in(found, self._gold_answers), self._gold_answers[0])
+            answer = (find_gold_answers(found, self._gold_answers) or self._gold_answers)[0]
             text = f"<answer>{answer}</answer>"
         turn = ScriptedPolicy([text], self._codec, logprob=0.0)
         return await turn.generate(
             context_ids, max_tokens=max_tokens, stop=stop, stop_token_ids=stop_token_ids
         )
-
-
-def answers_in(text: str, gold_answers: Sequence[str]) -> Iterator[str]:
-    """Yield the gold answers that stand in a text as whole words, normalisation aside."""
-    words = f" {normalize_answer(text)} "
-    return (gold for gold in gold_answers if f" {normalize_answer(gold)} " in words)
 
 
 async def demonstrate(
@@ -112,7 +106,7 @@ async def demonstrate(
         pair.append(trajectory)
     found = pair[1].turns[0].observation_text
     needs_passage = extra.get("knowledge") != "known"
-    return None if needs_passage and not any(answers_in(found, golds)) else pair
+    return None if needs_passage and not find_gold_answers(found, golds) else pair
 
 
 async def make(config: Mapping[str, Any], folder: Path, progress: ProgressFile) -> int:
@@ -137,6 +131,10 @@ async def make(config: Mapping[str, Any], folder: Path, progress: ProgressFile) 
     parts = assemble(
         tokenizer, eos_ids_of(model, tokenizer), form, LoopConfig(**section["loop"]), client
     )
+    try:
+        parts.parser.write_call(ToolCall(_TOOL, {"query": "any"}))
+    except ValueError as error:
+        raise DataPrepError(str(error)) from error
     rows = [row for row in read_rows(Path(wanted.questions)) if row["extra_info"].get("query")]
     made: list[Trajectory] = []
     try:

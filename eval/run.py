@@ -154,10 +154,6 @@ def take_rows(path: Path, number: int | None) -> list[Row]:
 
 async def evaluate(config: Mapping[str, Any], parsed: argparse.Namespace) -> None:
     """Start the engine, run the passes, stop it."""
-    from transformers import AutoTokenizer
-
-    from search_r1.policies.local_vllm import LocalVllmPolicy
-
     section, rollout = config["search_r1"], config["actor_rollout_ref"]["rollout"]
     rows = take_rows(parsed.questions, parsed.number)
     parsed.out.mkdir(parents=True, exist_ok=True)
@@ -167,6 +163,8 @@ async def evaluate(config: Mapping[str, Any], parsed: argparse.Namespace) -> Non
     ]
     if not any(one.missing(rows) for one in passes):
         return
+    from transformers import AutoTokenizer  # late: with nothing to do the command ends at once
+
     progress = ProgressFile(section.get("run_dir"), "evaluate")
     tokenizer = AutoTokenizer.from_pretrained(str(parsed.model))
     client = SearchClient(SearchClientConfig(**section["retriever"]["client"]))
@@ -177,6 +175,9 @@ async def evaluate(config: Mapping[str, Any], parsed: argparse.Namespace) -> Non
         LoopConfig(**section["loop"]),
         client,
     )
+    _check_openings(passes, parts)
+    from search_r1.policies.local_vllm import LocalVllmPolicy
+
     policy = LocalVllmPolicy(str(parsed.model), seed=0, **engine_options(rollout))
     evaluator = Evaluator(
         parts,
@@ -192,6 +193,15 @@ async def evaluate(config: Mapping[str, Any], parsed: argparse.Namespace) -> Non
         policy.close()
         await parts.tools.aclose()
         await client.aclose()
+
+
+def _check_openings(passes: Sequence[Pass], parts: LoopParts) -> None:
+    """Refuse a method that the call format cannot force, before an engine is started."""
+    for one in passes:
+        try:
+            one.method.opening(parts.parser)
+        except ValueError as error:
+            raise DataPrepError(f"--method {one.method.name} cannot be forced: {error}") from error
 
 
 def engine_options(rollout: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,8 +230,14 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--prompt", help="prompt to put questions into (default: the config's, else the rows')")
     add("--out", type=Path, required=True, help="folder for the trajectories")
     choices = [f"{m}:{d}" for m in METHODS for d in DECODINGS]
-    add("--method", nargs="+", default=["search:greedy"], choices=choices, metavar="METHOD:DECODING",
-        help=f"one or several of {', '.join(choices)} (default: search:greedy)")  # fmt: skip
+    add(
+        "--method",
+        nargs="+",
+        default=["search:greedy"],
+        choices=choices,
+        metavar="METHOD:DECODING",
+        help=f"one or several of {', '.join(choices)} (default: search:greedy)",
+    )
     return parser.parse_args(arguments)
 
 

@@ -15,6 +15,7 @@ ANSWER_OPEN = "<answer>"
 ANSWER_CLOSE = "</answer>"
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+_TAG = re.compile(r"</?\w+>")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _CLOSED_CLASS = frozenset({"yes", "no", "noanswer"})
 
@@ -42,6 +43,16 @@ def find_answer(turn_text: str) -> tuple[str, int] | None:
 def normalize_answer(text: str) -> str:
     """Lower-case, drop ASCII punctuation, drop articles, collapse white space, in this order."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def find_gold_answers(text: str, gold_answers: Sequence[str]) -> list[str]:
+    """List the gold answers that stand in a text as whole words, normalisation aside.
+
+    A tag parts words: normalised with its punctuation gone, ``Stoker.</information>`` would be one.
+    """
+    words = f" {normalize_answer(_TAG.sub(' ', text))} "
+    known = ((gold, normalize_answer(gold)) for gold in gold_answers)
+    return [gold for gold, normal in known if normal and f" {normal} " in words]
 
 
 def exact_match(prediction: str | None, gold_answers: Sequence[str]) -> float:

@@ -2,7 +2,14 @@ import time
 
 import pytest
 
-from search_r1.answers import exact_match, f1_score, find_answer, normalize_answer, sub_exact_match
+from search_r1.answers import (
+    exact_match,
+    f1_score,
+    find_answer,
+    find_gold_answers,
+    normalize_answer,
+    sub_exact_match,
+)
 
 
 @pytest.mark.parametrize(
@@ -112,3 +119,19 @@ def test_a_gold_answer_that_normalises_to_nothing_can_still_be_given():
 def test_a_bare_string_of_gold_answers_is_refused(metric):
     with pytest.raises(TypeError, match="gold_answers is the string 'Paris'; pass a list"):
         metric("P", "Paris")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("The novel by Bram Stoker.", ["Bram Stoker"]),
+        ("bram STOKER, of Dublin!", ["Bram Stoker", "Dublin"]),
+        ("<information>Dublin, and Bram Stoker.</information>", ["Bram Stoker", "Dublin"]),
+        ("It is <b>Dublin</b>ers", ["Dublin"]),
+        ("Bram Stokers", []),
+        ("Dubliners", []),
+        ("", []),
+    ],
+)
+def test_a_gold_answer_stands_in_a_text_as_whole_words(text, found):
+    assert find_gold_answers(text, ["Bram Stoker", "Dublin", "the"]) == found

@@ -1,0 +1,103 @@
+"""An evaluation without an engine: a policy that does as its context says, a list of passages."""
+
+import pytest
+
+from data_prep.questions import Question
+from data_prep.rows import make_rows, write_rows
+from eval.methods import DECODINGS, METHODS
+from eval.run import Evaluator, Pass
+from search_r1.assembly import FormatConfig, assemble
+from search_r1.loop import LoopConfig
+from search_r1.policies.scripted import ScriptedPolicy
+from search_r1.progress import ProgressFile
+from search_r1.rewards import RewardConfig
+from search_r1.types import Passage
+
+ANSWERS = {"who wrote Dracula?": "Bram Stoker", "what is the capital of France?": "Paris"}
+
+
+class ObedientPolicy:
+    """Goes on with what it was made to begin; else answers what it knows and searches the rest.
+
+    Keeps the temperature of every trajectory it began, and can lose some: their engine gives up.
+    """
+
+    def __init__(self, codec):
+        self._codec = codec
+        self.temperatures = []
+        self.contexts = []
+        self.lost = set()
+
+    def at(self, decoding):
+        self.temperatures.append(decoding.temperature)
+        return self
+
+    async def generate(self, context_ids, *, max_tokens, stop, stop_token_ids=()):
+        context = self._codec.decode(context_ids)
+        self.contexts.append(context)
+        question = context.rpartition("Question: ")[2].partition("\n")[0]
+        if question in self.lost:
+            text = ""
+        elif context.endswith("<answer>"):
+            text = f"{ANSWERS.get(question, 'Dublin')}</answer>"
+        elif context.endswith("<search>"):
+            text = "Dracula</search>"
+        elif question in ANSWERS or "<information>" in context:
+            text = f"<answer>{ANSWERS.get(question, 'Bram Stoker')}</answer>"
+        else:
+            text = "<search>Dracula</search>"
+        turn = ScriptedPolicy([text], self._codec)
+        return await turn.generate(
+            context_ids, max_tokens=max_tokens, stop=stop, stop_token_ids=stop_token_ids
+        )
+
+
+@pytest.fixture
+def parts(bpe_tokenizer):
+    class Searcher:
+        async def search(self, queries, top_k):
+            return [[Passage("1", "Dracula", "a novel by Bram Stoker")][:top_k] for _ in queries]
+
+    form = FormatConfig(prompt="bare")
+    return assemble(bpe_tokenizer, (), form, LoopConfig(top_k=1, max_nudges=0), Searcher())
+
+
+@pytest.fixture
+def rows():
+    """Five questions, two of which the policy knows."""
+    known = [
+        Question(str(i), text, (gold,), "known") for i, (text, gold) in enumerate(ANSWERS.items())
+    ]
+    others = [
+        Question(f"n{i}", f"who is number {i}?", ("Bram Stoker",), "unknown") for i in range(3)
+    ]
+    return make_rows([("facts", question) for question in (*known, *others)], "test", "bare")
+
+
+@pytest.fixture
+def question_file(rows, tmp_path):
+    write_rows(rows, tmp_path / "test.parquet")
+    return tmp_path / "test.parquet"
+
+
+@pytest.fixture
+def policy(parts):
+    return ObedientPolicy(parts.codec)
+
+
+@pytest.fixture
+def evaluator(parts, policy, tmp_path):
+    progress = ProgressFile(tmp_path / "run", "evaluate")
+    rewards = RewardConfig(searches=-0.25)
+    return Evaluator(parts, policy.at, rewards, "bare", progress, "tiny")
+
+
+@pytest.fixture
+def pass_of(tmp_path):
+    """Make a pass of a method and a decoding, into this test's folder."""
+
+    def make(method="search", decoding="greedy"):
+        path = tmp_path / f"tiny.{method}.{decoding}.jsonl"
+        return Pass(METHODS[method], DECODINGS[decoding], path)
+
+    return make
