@@ -17,7 +17,7 @@ class Method:
 
     name: str
     is_searching: bool | None
-    """True makes every trajectory begin with a search, False with an answer; None leaves it open."""
+    """True makes a trajectory begin with a search, False with an answer; None leaves it open."""
 
     def opening(self, parser: ToolParser) -> str:
         """Give the text that the first turn is made to begin with.

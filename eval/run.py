@@ -13,8 +13,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,11 @@ import yaml
 
 from data_prep.rows import Row, read_rows
 from data_prep.steps import DataPrepError, run_command, say
-from eval.methods import DECODINGS, METHODS, Decoding, Method
-from search_r1.assembly import LoopParts, assemble, form_of
-from search_r1.eos_ids import eos_ids_of
-from search_r1.loop import LoopConfig
-from search_r1.metrics import INFRASTRUCTURE
+from eval.answerers import Answerer, Pass, read_plan, uid_of
+from eval.engine import Engine, engine_options, parts_for
+from eval.methods import DECODINGS, METHODS
+from search_r1.assembly import LoopParts
+from search_r1.policies import Policy
 from search_r1.progress import ProgressFile
 from search_r1.prompts import build_prompt
 from search_r1.rewards import RewardConfig, score
@@ -35,37 +34,25 @@ from search_r1.search_client import SearchClient, SearchClientConfig
 _AT_ONCE = 64  # trajectories under way: keeps the engine full without thousands of open tasks
 
 
-@dataclass(frozen=True)
-class Pass:
-    """One pass over the questions: who answers, how, and where the trajectories go."""
+class Tally:
+    """Counts trajectories over all models and methods, and tells who waits.
 
-    method: Method
-    decoding: Decoding
-    path: Path
+    Args:
+        progress: Where it is told.
+        total: Trajectories there will be.
+    """
 
-    def missing(self, rows: Sequence[Row]) -> list[Row]:
-        """Give the questions without a trajectory; a half-written last line is dropped first.
+    def __init__(self, progress: ProgressFile, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = self._searches = 0
+        self.add(None)
 
-        What infrastructure ended is asked again.
-        """
-        if not self.path.is_file():
-            return list(rows)
-        kept, answered = [], set()
-        for line in self.path.read_bytes().split(b"\n"):
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if record["stop_reason"] not in INFRASTRUCTURE:
-                kept.append(line)
-                answered.add(record["uid"])
-        self.path.write_bytes(b"".join(line + b"\n" for line in kept))
-        return [row for row in rows if uid_of(row) not in answered]
-
-
-def uid_of(row: Row) -> str:
-    """Name a question by its data source and its place in the file."""
-    return f"{row['data_source']}/{row['extra_info']['index']}"
+    def add(self, searches: int | None) -> None:
+        """Count a trajectory with so many searches; None counts nothing and tells."""
+        self._done += searches is not None
+        self._searches += searches or 0
+        self._progress.report("evaluate", self._done, self._total, searches=self._searches)
 
 
 class Evaluator:
@@ -73,47 +60,43 @@ class Evaluator:
 
     Args:
         parts: Everything of the loop but the policy.
-        policy_of: Gives the policy for a decoding.
+        policy_at: Gives the policy at a temperature.
         rewards: Weights, for the record's total.
         prompt: Prompt to put questions into; each row's own when None.
-        progress: Told after each trajectory.
+        tally: Told after each trajectory.
         name: What the model is called in the files and on the terminal.
     """
 
     def __init__(
         self,
         parts: LoopParts,
-        policy_of: Any,
+        policy_at: Callable[[float], Policy],
         rewards: RewardConfig,
         prompt: str | None,
-        progress: ProgressFile,
+        tally: Tally,
         name: str,
     ) -> None:
         self._parts = parts
-        self._policy_of = policy_of
+        self._policy_at = policy_at
         self._rewards = rewards
         self._prompt = prompt
-        self._progress = progress
+        self._tally = tally
         self._name = name
 
     async def run(self, passes: Sequence[Pass], rows: Sequence[Row]) -> None:
         """Carry out every pass, one after the other; lines are written as trajectories end."""
-        todo = {one.path: one.missing(rows) for one in passes}
-        self._total = sum(map(len, todo.values()))
-        self._done = self._searches = 0
-        self._tell()
         for one in passes:
+            missing = one.missing(rows)
             limit = asyncio.Semaphore(_AT_ONCE)
             with one.path.open("a", encoding="utf-8", errors="replace") as file:
-                await asyncio.gather(
-                    *(self._answer(one, row, file, limit) for row in todo[one.path])
-                )
+                await asyncio.gather(*(self._answer(one, row, file, limit) for row in missing))
 
     async def _answer(self, one: Pass, row: Row, file: Any, limit: asyncio.Semaphore) -> None:
         extra = row["extra_info"]
         messages = build_prompt(self._prompt, extra["question"]) if self._prompt else row["prompt"]
         async with limit:
-            trajectory = await self._parts.loop(self._policy_of(one.decoding)).run(
+            policy = self._policy_at(one.decoding.temperature)
+            trajectory = await self._parts.loop(policy).run(
                 self._parts.style.prompt_ids(messages),
                 uid=uid_of(row),
                 question=extra["question"],
@@ -130,12 +113,7 @@ class Evaluator:
         }
         file.write(json.dumps(trajectory.to_json(), ensure_ascii=False) + "\n")
         file.flush()
-        self._done += 1
-        self._searches += trajectory.num_searches
-        self._tell()
-
-    def _tell(self) -> None:
-        self._progress.report("evaluate", self._done, self._total, searches=self._searches)
+        self._tally.add(trajectory.num_searches)
 
 
 def take_rows(path: Path, number: int | None) -> list[Row]:
@@ -152,46 +130,38 @@ def take_rows(path: Path, number: int | None) -> list[Row]:
     return rows[:number]
 
 
-async def evaluate(config: Mapping[str, Any], parsed: argparse.Namespace) -> None:
-    """Start the engine, run the passes, stop it."""
-    section, rollout = config["search_r1"], config["actor_rollout_ref"]["rollout"]
-    rows = take_rows(parsed.questions, parsed.number)
-    parsed.out.mkdir(parents=True, exist_ok=True)
-    passes = [
-        Pass(METHODS[m], DECODINGS[d], parsed.out / f"{parsed.name}.{m}.{d}.jsonl")
-        for m, d in (one.split(":") for one in parsed.method)
-    ]
-    if not any(one.missing(rows) for one in passes):
+async def evaluate(
+    config: Mapping[str, Any], answerers: Sequence[Answerer], rows: Sequence[Row], out: Path
+) -> None:
+    """Start an engine, let every model answer, stop it.
+
+    Models of one shape take turns in one engine, which is quicker than starting it again.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    missing = {one: sum(len(p.missing(rows)) for p in one.passes(out)) for one in answerers}
+    todo = [one for one in answerers if missing[one]]
+    if not todo:
         return
-    from transformers import AutoTokenizer  # late: with nothing to do the command ends at once
-
-    progress = ProgressFile(section.get("run_dir"), "evaluate")
-    tokenizer = AutoTokenizer.from_pretrained(str(parsed.model))
+    section = config["search_r1"]
+    tally = Tally(ProgressFile(section.get("run_dir"), "evaluate"), sum(missing.values()))
     client = SearchClient(SearchClientConfig(**section["retriever"]["client"]))
-    parts = assemble(
-        tokenizer,
-        eos_ids_of(str(parsed.model), tokenizer),
-        form_of(section),
-        LoopConfig(**section["loop"]),
-        client,
-    )
-    _check_openings(passes, parts)
-    from search_r1.policies.local_vllm import LocalVllmPolicy
-
-    policy = LocalVllmPolicy(str(parsed.model), seed=0, **engine_options(rollout))
-    evaluator = Evaluator(
-        parts,
-        lambda decoding: policy.at(decoding.temperature),
-        RewardConfig(**section["reward"]),
-        parsed.prompt or section.get("prompt"),
-        progress,
-        parsed.name,
-    )
+    parts_of = {one.name: parts_for(one.model, section, client) for one in todo}
+    for one in todo:
+        _check_openings(one.passes(out), parts_of[one.name])
+    rewards = RewardConfig(**section["reward"])
+    engine = Engine(engine_options(config["actor_rollout_ref"]["rollout"]))
     try:
-        await evaluator.run(passes, rows)
+        for one in todo:
+            started = time.monotonic()
+            policy = await engine.with_model(one.model)
+            prompt = one.prompt or section.get("prompt")
+            evaluator = Evaluator(parts_of[one.name], policy.at, rewards, prompt, tally, one.name)
+            await evaluator.run(one.passes(out), rows)
+            say(f"{one.name}: {', '.join(one.methods)} in {time.monotonic() - started:.0f} s")
     finally:
-        policy.close()
-        await parts.tools.aclose()
+        engine.close()
+        for parts in parts_of.values():
+            await parts.tools.aclose()
         await client.aclose()
 
 
@@ -204,15 +174,6 @@ def _check_openings(passes: Sequence[Pass], parts: LoopParts) -> None:
             raise DataPrepError(f"--method {one.method.name} cannot be forced: {error}") from error
 
 
-def engine_options(rollout: Mapping[str, Any]) -> dict[str, Any]:
-    """Take from a training config what the engine of an evaluation should have too."""
-    names = ("dtype", "max_model_len", "max_num_seqs", "max_num_batched_tokens", "enforce_eager")
-    options = {name: rollout[name] for name in names if rollout.get(name) is not None}
-    own = dict((rollout.get("engine_kwargs") or {}).get("vllm") or {})
-    own.pop("worker_extension_cls", None)  # it takes weights from a trainer
-    return options | {k: v for k, v in own.items() if v is not None}
-
-
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m eval.run",
@@ -223,7 +184,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add(
         "--config", type=Path, required=True, help="config.yaml of a run: format, limits, retriever"
     )
-    add("--model", type=Path, required=True, help="model folder")
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("--model", help="model folder")
+    who.add_argument(
+        "--plan", type=Path, help="JSON list of {name, model, prompt, methods}: several models"
+    )
     add("--name", default="model", help="what to call it in the files (default: model)")
     add("--questions", type=Path, required=True, help="parquet file of data_prep")
     add("--number", type=int, help="questions to take from its start (default: all)")
@@ -246,10 +211,12 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = _parse(arguments)
 
     def run() -> None:
-        started = time.monotonic()
         config = yaml.safe_load(parsed.config.read_text(encoding="utf-8"))
-        asyncio.run(evaluate(config, parsed))
-        say(f"{parsed.name}: {', '.join(parsed.method)} in {time.monotonic() - started:.0f} s")
+        rows = take_rows(parsed.questions, parsed.number)
+        answerers = [Answerer(parsed.name, parsed.model, parsed.prompt, tuple(parsed.method))]
+        if parsed.plan:
+            answerers = read_plan(parsed.plan)
+        asyncio.run(evaluate(config, answerers, rows, parsed.out))
 
     return run_command(run)
 

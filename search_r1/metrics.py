@@ -11,6 +11,8 @@ from search_r1.types import FinishReason, StopReason
 
 Record = dict[str, Any]  # one trajectory as Trajectory.to_json() gives it
 
+KNOWLEDGE = ("known", "unknown")
+"""What ``metadata.knowledge`` says of a question: the model was sampled on it without search."""
 INFRASTRUCTURE = frozenset(reason.value for reason in StopReason if reason.is_infrastructure)
 
 
@@ -44,15 +46,7 @@ def trajectory_metrics(records: Sequence[Record]) -> dict[str, float]:
 
 def _behaviour(records: Sequence[Record]) -> dict[str, float]:
     turns = [turn for record in records for turn in record["turns"]]
-    searches = [
-        sum(
-            call["is_search"] and call["status"] == OutcomeStatus.OK
-            for turn in record["turns"]
-            if turn["num_observation_ids"]
-            for call in turn["calls"]
-        )
-        for record in records
-    ]
+    searches = [searches_of(record) for record in records]
     calls = sum(1 for turn in turns if turn["call"])
     malformed = sum(1 for turn in turns if turn["is_malformed_call"])
     observations = [turn for turn in turns if turn["call"] and turn["num_observation_ids"]]
@@ -83,6 +77,27 @@ def _behaviour(records: Sequence[Record]) -> dict[str, float]:
     }
     for part in records[0]["reward"]:
         metrics[f"reward/{part}"] = fmean(record["reward"][part] for record in records)
+    return metrics | _by_knowledge(records)
+
+
+def searches_of(record: Record) -> int:
+    """Count the searches of a dumped trajectory that gave passages to read."""
+    return sum(
+        call["is_search"] and call["status"] == OutcomeStatus.OK
+        for turn in record["turns"]
+        if turn["num_observation_ids"]
+        for call in turn["calls"]
+    )
+
+
+def _by_knowledge(records: Sequence[Record]) -> dict[str, float]:
+    """Tell questions the model knows from those it does not, where it was sampled on them."""
+    metrics = {}
+    for knowledge in KNOWLEDGE:
+        these = [r for r in records if r["metadata"].get("knowledge") == knowledge]
+        if these:
+            metrics[f"knowledge/{knowledge}/searched"] = _share(searches_of(r) for r in these)
+            metrics[f"knowledge/{knowledge}/em"] = fmean(r["reward"]["em"] for r in these)
     return metrics
 
 

@@ -14,6 +14,8 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from search_r1.launch import runs
+from search_r1.launch.comparison import compare_models
+from search_r1.launch.comparison_plots import draw_matches, draw_models, draw_searching
 from search_r1.launch.records import (
     Evaluation,
     Metrics,
@@ -61,21 +63,33 @@ def plot_curves(run_dir: Path, target: Path) -> None:
     """
     steps = training_steps(read_metrics(run_dir))
     evaluations = read_evaluations(run_dir)
+    compared = compare_models(run_dir)
+    rows = compared["rows"] if compared else {}
+    seen: list[Callable[[Any], None]] = [lambda axes: _held_out(axes, evaluations)]
+    if compared:
+        seen = [
+            lambda axes: draw_searching(axes, steps, rows),
+            lambda axes: draw_matches(axes, steps, rows),
+            lambda axes: draw_models(axes, rows),
+        ]
     panels: list[Callable[[Any], None]] = [
+        *seen,
         lambda axes: _reward(axes, steps),
-        lambda axes: _held_out(axes, evaluations),
         lambda axes: _searches(axes, steps),
         lambda axes: _turns(axes, steps),
         lambda axes: _entropy(axes, steps),
         lambda axes: _time(axes, steps),
     ]
     with plt.rc_context(_STYLE):
-        figure, grid = plt.subplots(2, 3, figsize=(13, 6.8), layout="constrained")
+        columns = len(panels) // 2
+        size = (4.4 * columns, 6.8)
+        figure, grid = plt.subplots(2, columns, figsize=size, layout="constrained")
         for draw, axes in zip(panels, grid.flat, strict=True):
             draw(axes)
-            axes.set_xlabel("step")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(visible=False, axis="x")
+            if not axes.get_xlabel() and not (compared and draw is seen[-1]):
+                axes.set_xlabel("step")
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         preset = runs.read_notes(run_dir).get("preset") or run_dir.parent.name
         figure.suptitle(
             f"{preset}, {len(steps)} steps  ({run_dir.name})", x=0.01, ha="left", size=12
@@ -101,7 +115,7 @@ def _reward(axes: Any, steps: Steps) -> None:
     _line(axes, steps, "reward/total", "reward", _ORANGE)
     _line(axes, steps, "reward/em", "EM", _BLUE)
     axes.set_title("Training reward and exact match")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     axes.legend()
 
 

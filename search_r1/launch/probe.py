@@ -26,7 +26,8 @@ from search_r1.prompts import build_prompt
 
 LIMIT_S = 20.0
 _PROMPTS = 64  # question rows whose prompts are measured
-_SEQUENCES, _TOKENS = 4, 64  # of a training batch: short, as the trajectories of a small policy are
+_TRAIN_S, _READ_S, _WRITE_S = 4.5, 1.5, 1.5  # how long each is repeated
+_SEQUENCES, _TOKENS = 2, 64  # of a training batch: short, as the trajectories of a small policy are
 _TRAINED_SHARE = 4  # a quarter of a trajectory's tokens get logits
 _READ_TOKENS = 32  # of each trajectory
 _WRITERS = 16  # trajectories that are written at once
@@ -63,7 +64,7 @@ def measure(
         return int(rows.numel())
 
     tell_part(2)
-    train_speed = _speed(train, deadline, repeats=2)
+    train_speed = _speed(train, _TRAIN_S, deadline)
     model.zero_grad()
     model.to(compute).eval()
     cache: list[Any] = []
@@ -78,23 +79,22 @@ def measure(
 
     with torch.no_grad():
         tell_part(3)
-        read_speed = _speed(read, deadline, repeats=1)
-        write_speed = _speed(write, deadline)
+        read_speed = _speed(read, _READ_S, deadline)
+        write_speed = _speed(write, _WRITE_S, deadline)
     tell_part(_PARTS)
     return Speeds(train_speed, read_speed, write_speed)
 
 
-def _speed(work: Callable[[], int], deadline: float, repeats: int = 3) -> float:
-    """Give tokens per second of the fastest run; the first, which warms up, counts when alone."""
-    speeds = []
-    for _ in range(repeats + 1):
+def _speed(work: Callable[[], int], share_s: float, deadline: float) -> float:
+    """Give tokens per second of the fastest run: the first warms up, and others may disturb some."""
+    began, speeds = time.monotonic(), []
+    while True:
         started = time.perf_counter()
         tokens = work()
-        took_s = time.perf_counter() - started
-        speeds.append(tokens / took_s)
-        if time.monotonic() + took_s > deadline:
-            break
-    return max(speeds)
+        speeds.append(tokens / (time.perf_counter() - started))
+        now = time.monotonic()
+        if now > deadline or (len(speeds) > 1 and now - began > share_s):
+            return max(speeds)
 
 
 def mean_prompt_tokens(config: Mapping[str, Any]) -> float:
@@ -120,7 +120,7 @@ def probe(config: Mapping[str, Any], resumed_step: int = 0) -> dict[str, Any]:
         config: The run's resolved config.
         resumed_step: Step the run goes on from; 0 for a new run.
     """
-    deadline = time.monotonic() + LIMIT_S / 2  # imports and loading have their part of it too
+    deadline = time.monotonic() + LIMIT_S - _TRAIN_S  # what has begun by then still ends
     progress = ProgressFile(config["search_r1"].get("run_dir"), "probe")
     progress.report("probe", 0, _PARTS)
     model = config["actor_rollout_ref"]["model"]["path"]

@@ -35,10 +35,15 @@ class Evaluation:
 
     def interval(self) -> tuple[float, float]:
         """Give the 95 % Wilson interval of the mean."""
-        n, p = len(self.em_of), self.em
-        centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-        half = _Z * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
-        return float(centre - half), float(centre + half)
+        return wilson_interval(self.em, len(self.em_of))
+
+
+def wilson_interval(share: float, number: int) -> tuple[float, float]:
+    """Give the 95 % Wilson interval of a share of so many questions."""
+    centre = (share + _Z**2 / (2 * number)) / (1 + _Z**2 / number)
+    spread = share * (1 - share) / number + _Z**2 / (4 * number**2)
+    half = _Z * np.sqrt(spread) / (1 + _Z**2 / number)
+    return float(centre - half), float(centre + half)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from search_r1.launch import preflight, processes, runs, services
+from search_r1.launch import preflight, processes, runs, services, stages
 from search_r1.launch.derive import is_remote_cluster, retriever_urls
 from search_r1.launch.environment import base_environment, training_environment
 from search_r1.launch.errors import LaunchError, UsageError
@@ -74,7 +74,10 @@ def run(preset: str, overrides: Sequence[str], command: Sequence[str]) -> None:
             run_.prepare()
             run_.serve()
             run_.estimate()
+            run_.cold_start()
             run_.train()
+            run_.end_training()
+            run_.evaluate()
             run_.clean_up()
             run_.sum_up()
 
@@ -103,6 +106,8 @@ class Run:
         self._has_failed = True
         self._retriever: Service | None = None
         self._outlook = Outlook()
+        self._base_model: str = self.config["actor_rollout_ref"]["model"]["path"]
+        self._cold_start: dict[str, Any] | None = None
         self._base = base_environment() | processes.marked_environment(run_id)
         if is_remote_cluster(self.config):  # its workers inherit nothing from us
             runtime_env = self.config["ray_kwargs"]["ray_init"]["runtime_env"]
@@ -149,8 +154,7 @@ class Run:
                 port = services.wait_ready(self._retriever, wanted, _READY_TIMEOUT_S)
             retriever["client"]["url"] = f"http://{HOST}:{port}"
             say(f"  ready on {retriever['client']['url']} after {self._stage_s['retriever']:.0f} s")
-        text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
-        (self.run_dir / runs.CONFIG).write_text(text, encoding="utf-8")
+        self._write_config()
 
     def estimate(self) -> None:
         """Say how long the run will take, on a machine where somebody waits for it: a CPU."""
@@ -161,6 +165,58 @@ class Run:
                 probe = self._start("probe", command, "probe.log", self._base)
                 self._outlook = ask(probe, self.run_dir)
             self._update_notes()
+
+    def cold_start(self) -> None:
+        """Train on demonstrations first, if the config asks for it and nobody has done so yet."""
+        found = stages.find_cold_start(self.config)
+        if found is None:
+            return
+        with self._stage("cold_start"):
+            if found.receipt:
+                say(f"Beginning from the cold start in {found.folder}: nothing it needs changed.")
+            else:
+                say(f"Cold start: demonstrations first, then training on them, in {found.folder}")
+                found.folder.mkdir(parents=True, exist_ok=True)
+                config_path = self.run_dir / runs.CONFIG
+                children = stages.cold_start_children(self.config, config_path, found.folder)
+                for child in children:
+                    self._run_child(child)
+                found = stages.find_cold_start(self.config) or found
+        self._cold_start = {"folder": str(found.folder), **(found.receipt or {})}
+        stages.use_model(self.config, found.model)
+        self._write_config()
+
+    def evaluate(self) -> None:
+        """Compare the models of the run on held-out questions, if the config asks for it."""
+        child = stages.evaluation_child(self.config, self.run_dir, self._base_model)
+        if child is None:
+            return
+        with self._stage("evaluate"):
+            say("Comparing the models on held-out questions ...")
+            self._run_child(child)
+
+    def _run_child(self, child: stages.Child) -> None:
+        """Run a command of a stage to its end; raises LaunchError with its last errors."""
+        environment = training_environment(self.config, self.run_dir, self._base, self._ray_dir)
+        log = f"{child.name.replace(' ', '_')}.log"
+        service = self._start(child.name, child.command, log, environment)
+        code = watch(
+            service,
+            self.run_dir,
+            child.name,
+            self._outlook.stage(child.name),
+            self._require_retriever,
+        )
+        service.stop()
+        if code != 0:
+            raise LaunchError(
+                f"the {child.name} ended with exit code {code}. The last errors of {service.log}:\n"
+                f"{last_errors(service.output())}"
+            )
+
+    def _write_config(self) -> None:
+        text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+        (self.run_dir / runs.CONFIG).write_text(text, encoding="utf-8")
 
     def train(self) -> None:
         """Run verl in a child until it ends, telling every step.
@@ -193,6 +249,13 @@ class Run:
                 f"{last_errors(trainer.output())}"
             )
         self._has_failed = False
+
+    def end_training(self) -> None:
+        """Wait for Ray's processes to go, so that their memory and cores are free again."""
+        kept = {self._retriever.pid} if self._retriever else set()
+        find = lambda: [p for p in processes.find_marked(self._run_id) if p not in kept]  # noqa: E731
+        for pid in processes.wait_until_gone(find, _EXIT_GRACE_S):
+            processes.send([pid], signal.SIGKILL)
 
     def clean_up(self) -> None:
         """End every process of the run that is still there; twice does no harm."""
@@ -276,6 +339,8 @@ class Run:
         notes = {
             "preset": self._plan["preset"],
             "overrides": self._plan["overrides"],
+            "base_model": self._base_model,
+            "cold_start": self._cold_start or earlier.get("cold_start"),
             "estimate": self._outlook.estimate or earlier.get("estimate"),
             "parts": [*parts, this_part],
         }

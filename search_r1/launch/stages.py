@@ -5,6 +5,7 @@ Both are commands anybody can run; here they are put together from a run's confi
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,14 +77,13 @@ def use_model(config: Config, model: str) -> None:
     config["actor_rollout_ref"]["model"]["path"] = model
 
 
-def evaluation_children(
-    config: Config, config_path: Path, run_dir: Path, base: str
-) -> Iterator[Child]:
-    """Give the commands that compare the models of a run on held-out questions, if it asks.
+def evaluation_child(config: Config, run_dir: Path, base: str) -> Child | None:
+    """Give the command that compares the models of a run on held-out questions, if it asks for it.
+
+    Writes ``eval/plan.json``, which says who answers how.
 
     Args:
         config: The run's config; its model is the one reinforcement learning began from.
-        config_path: Where it is written.
         run_dir: Folder of the run.
         base: The model before the cold start.
 
@@ -92,21 +92,26 @@ def evaluation_children(
     """
     section = config["search_r1"].get("evaluation")
     if not section:
-        return
+        return None
     started_from = config["actor_rollout_ref"]["model"]["path"]
-    models = {BASE: (base, [_GREEDY], section.get("base_prompt"))}
+    plan = [_answerer(BASE, base, [_GREEDY], section.get("base_prompt"))]
     if started_from != base:
-        models[COLD_START] = (started_from, [_GREEDY, _SAMPLED], None)
-    models[TRAINED] = (_trained_model(run_dir), [_GREEDY, *_FORCED], None)
-    for name, (model, methods, prompt) in models.items():
-        options = ["--config", str(config_path), "--model", model, "--name", name]
-        options += ["--questions", section["questions"], "--out", str(run_dir / "eval")]
-        options += ["--number", str(section.get("num_questions") or 144)]
-        options += ["--prompt", prompt] if prompt else []
-        yield Child(
-            f"evaluation of {name.replace('_', ' ')}",
-            [sys.executable, "-m", "eval.run", *options, "--method", *methods],
-        )
+        plan.append(_answerer(COLD_START, started_from, [_GREEDY, _SAMPLED]))
+    plan.append(_answerer(TRAINED, _trained_model(run_dir), [_GREEDY, *_FORCED]))
+    out = run_dir / "eval"
+    out.mkdir(exist_ok=True)
+    path = out / "plan.json"
+    path.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+    options = ["--config", str(run_dir / runs.CONFIG), "--plan", str(path), "--out", str(out)]
+    options += ["--questions", section["questions"]]
+    options += ["--number", str(section.get("num_questions") or 144)]
+    return Child("evaluation", [sys.executable, "-m", "eval.run", *options])
+
+
+def _answerer(
+    name: str, model: str, methods: list[str], prompt: str | None = None
+) -> dict[str, Any]:
+    return {"name": name, "model": model, "prompt": prompt, "methods": methods}
 
 
 def _trained_model(run_dir: Path) -> str:

@@ -13,9 +13,12 @@ from typing import Any
 
 import yaml
 
+import processor
 from search_r1.launch import runs
+from search_r1.launch.comparison import compare_models, read_outcomes
 from search_r1.launch.errors import LaunchError
 from search_r1.launch.places import root_dir
+from search_r1.launch.readings import choose_readings
 from search_r1.launch.records import (
     Evaluation,
     Metrics,
@@ -50,6 +53,9 @@ _TRENDS = {
     "answered_rate": "search/stop/answer",
     "sampled_entropy_nats": "search/sampled_entropy_nats",
 }
+_LAUNCHER_STAGES = (
+    *("prepare", "retriever", "cold_start", "train_until_first_metrics", "train", "evaluate"),
+)
 _STAGES = {
     "generate": "gen",
     "old_log_prob": "old_log_prob",
@@ -82,6 +88,11 @@ def summarize(run_dir: Path) -> dict[str, Any]:
         "trajectories_per_step": config["data"]["train_batch_size"]
         * config["actor_rollout_ref"]["rollout"]["n"],
         **_evaluation(read_evaluations(run_dir)),
+        "evaluation": compare_models(run_dir),
+        "readings": choose_readings(read_outcomes(run_dir)),
+        "cold_start": notes.get("cold_start"),
+        "compute_dtype": config["search_r1"].get("compute_dtype"),
+        "processor": processor.describe(),
         "searches_per_trajectory": _mean(steps, "search/searches_per_trajectory"),
         "searching_rate": _searching_rate(steps),
         "trends": _trends(steps),
@@ -157,7 +168,7 @@ def _stages(steps: dict[int, Metrics], parts: list[dict[str, Any]]) -> dict[str,
     """Sum the seconds of each stage: the launcher's own, then those of the steps."""
     stages = {
         f"launch/{name}": sum(part["stages_s"].get(name, 0.0) for part in parts)
-        for name in ("prepare", "retriever", "train_until_first_metrics", "train")
+        for name in _LAUNCHER_STAGES
     }
     for name, key in _STAGES.items():
         seconds = sum(metrics.get(f"timing_s/{key}", 0.0) for metrics in steps.values())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from search_r1.launch.comparison_table import comparison_lines
+
 _ROWS = (
     ("train_em", "training questions answered exactly", "{:.1%}"),
     ("train_reward", "training reward", "{:.3f}"),
@@ -30,8 +32,22 @@ def format_summary(summary: dict[str, Any], run_dir: Path) -> str:
         f"{summary['preset']}: {summary['steps']} steps of {summary['trajectories_per_step']} "
         f"trajectories, {_duration(summary['wall_s'])} from start to end",
         "",
-        f"{'':<{_WIDTH}}{'before':>10}{'after':>10}",
     ]
+    lines += _evaluation(summary)
+    lines += ["", f"{'':<{_WIDTH}}{'first':>10}{'last':>10} fifth of the steps"]
+    for name, label, form in _ROWS:
+        if trend := summary["trends"].get(name):
+            lines.append(_row(label, trend["first"], trend["last"], form))
+    lines += ["", *_facts(summary), "", f"Everything is in {run_dir}: summary.json, curves.png,"]
+    lines.append("metrics.jsonl, trajectories/, eval/, checkpoints/, logs/.")
+    return "\n".join(lines) + "\n"
+
+
+def _evaluation(summary: dict[str, Any]) -> list[str]:
+    """Give the lines about held-out questions: the models compared, or verl's own validation."""
+    if summary["evaluation"]:
+        return list(comparison_lines(summary["evaluation"], summary["readings"]))
+    lines = [f"{'':<{_WIDTH}}{'before':>10}{'after':>10}"]
     label = f"held-out EM, {summary.get('em_questions', 0)} questions"
     lines.append(_row(label, summary["em_before"], summary["em_after"], "{:.1%}"))
     for source, scores in summary.get("em_by_source", {}).items():
@@ -43,13 +59,7 @@ def format_summary(summary: dict[str, Any], run_dir: Path) -> str:
             f"{'  change':<{_WIDTH}}{100 * summary['em_change']:>+20.1f} points; "
             f"95 % interval {low:+.1f} to {high:+.1f}"
         )
-    lines += ["", f"{'':<{_WIDTH}}{'first':>10}{'last':>10} fifth of the steps"]
-    for name, label, form in _ROWS:
-        if trend := summary["trends"].get(name):
-            lines.append(_row(label, trend["first"], trend["last"], form))
-    lines += ["", *_facts(summary), "", f"Everything is in {run_dir}: summary.json, curves.png,"]
-    lines.append("metrics.jsonl, trajectories/, eval/, checkpoints/, logs/.")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _row(label: str, first: float | None, last: float | None, form: str) -> str:

@@ -14,6 +14,8 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from search_r1.types import Generation, digest
 
+_WEIGHT_LOADER = "search_r1.policies.weights.WeightLoader"
+
 
 class LocalVllmPolicy:
     """Continues token ids in this process's own vLLM engine; many trajectories may call it at once.
@@ -33,6 +35,7 @@ class LocalVllmPolicy:
         seed: int | None = None,
         **engine_options: Any,
     ) -> None:
+        engine_options.setdefault("worker_extension_cls", _WEIGHT_LOADER)
         self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, **engine_options))
         self._temperature = temperature
         self._seed = seed
@@ -74,6 +77,15 @@ class LocalVllmPolicy:
             step[token].logprob for token, step in zip(ids, completion.logprobs or [], strict=True)
         ]
         return Generation(ids, logprobs, context_digest=digest(final.prompt_token_ids or []))
+
+    async def load(self, folder: str) -> None:
+        """Go on with the weights of another model of the same architecture.
+
+        Args:
+            folder: Holds its ``*.safetensors``.
+        """
+        await self._engine.collective_rpc("load_folder", args=(folder,))
+        await self.forget()
 
     async def forget(self) -> None:
         """Drop the prefix cache, as a weight update does."""

@@ -46,6 +46,7 @@ class SearchAgentLoop(AgentLoopBase):
             )
         trajectory.step = int(row["global_steps"])
         trajectory.metadata["data_source"] = row["data_source"]
+        trajectory.metadata["knowledge"] = row["extra_info"].get("knowledge") or ""
         retries = self._shared.client.counters.retries  # of this process so far
         trajectory.metadata["retriever_retries"] = retries
         trajectory.reward = score(trajectory, self._shared.settings.reward)

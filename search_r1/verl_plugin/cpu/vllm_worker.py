@@ -8,6 +8,8 @@ import torch
 from verl.workers.rollout.vllm_rollout.bucketed_weight_transfer import BucketedWeightReceiver
 from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
 
+from search_r1.policies.weights import repack_tied_head
+
 
 class CPUWorkerExtension(vLLMColocateWorkerExtension):
     """Reload whole weights instead of loading each bucket into place.
@@ -45,11 +47,4 @@ class CPUWorkerExtension(vLLMColocateWorkerExtension):
             )
         )
         self.model_runner.reload_weights(weights_iterator=iter(received))
-        self._repack_tied_head()
-
-    def _repack_tied_head(self) -> None:
-        """Pack a tied ``lm_head`` again: reload skips it and would leave the old weights in use."""
-        head = getattr(self.model_runner.model, "lm_head", None)
-        quant_method = getattr(head, "quant_method", None)
-        if quant_method is not None:
-            quant_method.process_weights_after_loading(head)
+        repack_tied_head(self.model_runner.model)

@@ -1,0 +1,80 @@
+"""The engine behind an evaluation: one vLLM in this process, for one model after the other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search_r1.assembly import LoopParts, assemble, form_of
+from search_r1.eos_ids import eos_ids_of
+from search_r1.loop import LoopConfig
+from search_r1.search_client import SearchClient
+
+if TYPE_CHECKING:
+    from search_r1.policies.local_vllm import LocalVllmPolicy
+
+_SHAPE = (
+    *("model_type", "hidden_size", "intermediate_size", "num_hidden_layers"),
+    *("num_attention_heads", "num_key_value_heads", "vocab_size", "tie_word_embeddings"),
+)
+
+
+class Engine:
+    """vLLM, started when a model is first asked for.
+
+    Args:
+        options: What :func:`engine_options` gave.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = dict(options)
+        self._policy: LocalVllmPolicy | None = None
+        self._model = ""
+
+    async def with_model(self, model: str) -> LocalVllmPolicy:
+        """Give the policy with a model's weights; the engine stays where the shape is the same."""
+        from search_r1.policies.local_vllm import LocalVllmPolicy  # late: it imports vLLM
+
+        if self._policy is not None and _shape(model) != _shape(self._model):
+            self.close()
+        if self._policy is None:
+            self._policy = LocalVllmPolicy(model, seed=0, **self._options)
+        elif model != self._model:
+            await self._policy.load(model)
+        self._model = model
+        return self._policy
+
+    def close(self) -> None:
+        """Stop the engine, if it runs."""
+        if self._policy is not None:
+            self._policy.close()
+            self._policy = None
+
+
+def parts_for(model: str, section: Mapping[str, Any], client: SearchClient) -> LoopParts:
+    """Build the loop of a config's ``search_r1`` section around a model's tokenizer."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    limits = LoopConfig(**(section["loop"] or {}))
+    return assemble(tokenizer, eos_ids_of(model, tokenizer), form_of(section), limits, client)
+
+
+def engine_options(rollout: Mapping[str, Any]) -> dict[str, Any]:
+    """Take from a training config what the engine of an evaluation should have too."""
+    names = ("dtype", "max_model_len", "max_num_seqs", "max_num_batched_tokens", "enforce_eager")
+    options = {name: rollout[name] for name in names if rollout.get(name) is not None}
+    own = dict((rollout.get("engine_kwargs") or {}).get("vllm") or {})
+    own.pop("worker_extension_cls", None)  # it takes weights from a trainer
+    return options | {name: value for name, value in own.items() if value is not None}
+
+
+def _shape(model: str) -> tuple[Any, ...]:
+    """Give what two models must share to take turns in one engine; a hub name is like no other."""
+    path = Path(model) / "config.json"
+    if not path.is_file():
+        return (model,)
+    config = json.loads(path.read_text(encoding="utf-8"))
+    return tuple(config.get(key) for key in _SHAPE)
