@@ -83,7 +83,7 @@ def _dry_run(preset: str, overrides: Sequence[str]) -> None:
     import yaml
 
     from search_r1.launch import preflight
-    from search_r1.launch.run import request_plan
+    from search_r1.launch.plan_request import request_plan
 
     plan = request_plan(preset, overrides)
     say(yaml.safe_dump(plan["config"], sort_keys=False, allow_unicode=True))

@@ -69,7 +69,8 @@ def _draw(axes: Any, steps: Steps, rows: Mapping[str, Any], what: str) -> None:
                               marker="o", markersize=6, capsize=3, elinewidth=1)  # fmt: skip
     axes.set_ylim(-0.04, 1.04)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.legend(loc="center right")
+    if axes.get_legend_handles_labels()[0]:  # steps without labelled questions draw no line
+        axes.legend(loc="center right")
 
 
 def _errors(parts: list[Any], what: str) -> list[list[float]]:

@@ -8,9 +8,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import processor
 from search_r1.launch import runs
-from search_r1.launch.errors import LaunchError, UsageError
+from search_r1.launch.compute_dtype import fill_compute_dtype
+from search_r1.launch.errors import LaunchError
 from search_r1.launch.places import CONFIGS, locate
 from search_r1.search_config import split_urls
 
@@ -53,46 +53,11 @@ def fill(config: Config, run_dir: Path) -> None:
     retriever = config["search_r1"]["retriever"]
     if retriever.get("index"):
         retriever["index"] = locate(retriever["index"])
-    _fill_compute_dtype(config)
+    fill_compute_dtype(config)
     _fill_ray(config, run_dir)
 
 
-def _fill_compute_dtype(config: Config) -> None:
-    """Choose the type models compute in, once for trainer, reference, critic and rollout engine.
-
-    What somebody set at one of these places already stays there.
-    """
-    section = config["search_r1"]
-    chosen = section.get("compute_dtype")
-    if chosen not in (None, *_ROLLOUT_DTYPES):
-        raise UsageError(
-            f"search_r1.compute_dtype is {chosen!r}; it must be one of "
-            f"{', '.join(_ROLLOUT_DTYPES)}, or null for what the processor is fast at."
-        )
-    if config["trainer"]["device"] != "cpu":
-        if chosen is not None:
-            raise UsageError(
-                f"search_r1.compute_dtype={chosen} is for presets on CPUs; on GPUs set "
-                "actor_rollout_ref.rollout.dtype and "
-                "actor_rollout_ref.actor.fsdp_config.mixed_precision."
-            )
-        return
-    chosen = section["compute_dtype"] = chosen or processor.fast_dtype()
-    part = config["actor_rollout_ref"]
-    for engine in (
-        part["actor"]["fsdp_config"],
-        part["ref"]["fsdp_config"],
-        config["critic"]["fsdp"],
-    ):
-        if engine.get("mixed_precision") is None:
-            engine["mixed_precision"] = {"param_dtype": chosen, **_FP32_SUMS}
-    if part["rollout"].get("dtype") is None:
-        part["rollout"]["dtype"] = _ROLLOUT_DTYPES[chosen]
-
-
 _OWN_QUESTIONS = ("cold_start", "evaluation")  # sections that name a question file
-_ROLLOUT_DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
-_FP32_SUMS = {"reduce_dtype": "fp32", "buffer_dtype": "fp32"}
 
 
 def is_remote_cluster(config: Config) -> bool:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,38 +18,22 @@ import yaml
 from search_r1.launch import preflight, processes, runs, services, stages
 from search_r1.launch.derive import is_remote_cluster, retriever_urls
 from search_r1.launch.environment import base_environment, training_environment
-from search_r1.launch.errors import LaunchError, UsageError
+from search_r1.launch.errors import LaunchError
 from search_r1.launch.guardian import Guardian
 from search_r1.launch.logs import last_errors
 from search_r1.launch.outlook import Outlook, ask, probe_command
-from search_r1.launch.places import root_dir, runs_dir
+from search_r1.launch.places import root_dir
+from search_r1.launch.plan_request import request_plan
 from search_r1.launch.progress import StepLines, watch
+from search_r1.launch.ray_dir import drop_ray_dir, make_ray_dir
 from search_r1.launch.resources import MemorySampler
-from search_r1.launch.screen import say, wait_shown
+from search_r1.launch.screen import say
 from search_r1.launch.services import HOST, Service
 from search_r1.launch.signals import signals_raise
 
 _READY_TIMEOUT_S = 600.0  # a large index takes minutes to load
 _EXIT_GRACE_S = 15.0  # Ray's daemons end by themselves within seconds
 _TRAINER = ("-m", "search_r1.verl_plugin.main")
-
-
-def request_plan(preset: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """Have a preset composed and checked by a process that ends: ``search_r1.launch.plan``."""
-    request = {"preset": preset, "overrides": list(overrides), "runs_dir": str(runs_dir())}
-    pipe = subprocess.PIPE
-    command = [sys.executable, "-m", "search_r1.launch.plan"]
-    child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=base_environment())
-    written, errors = wait_shown(child, json.dumps(request).encode(), "composing")
-    if child.returncode != 0:
-        message = errors.decode(errors="replace").strip() or f"exit code {child.returncode}"
-        raise LaunchError(f"the preset could not be composed:\n{message[-3000:]}")
-    answer = json.loads(written)
-    if "error" in answer:
-        is_usage = answer["exit_code"] == UsageError.exit_code
-        raise (UsageError if is_usage else LaunchError)(answer["error"])
-    plan: dict[str, Any] = answer["plan"]
-    return plan
 
 
 def run(preset: str, overrides: Sequence[str], command: Sequence[str]) -> None:
@@ -115,8 +95,9 @@ class Run:
         self._uses_quickstart = preflight.uses_quickstart(self.config)
         if not self._uses_quickstart:
             preflight.require_ready(self.config)
-        self._ray_dir = Path(tempfile.mkdtemp(prefix="sr1_", dir=_short_temp_dir()))
-        stack.callback(self._drop_ray_dir)
+        self._ray_dir = make_ray_dir()
+        logs = self.run_dir / "logs" / "ray"
+        stack.callback(lambda: drop_ray_dir(self._ray_dir, logs if self._has_failed else None))
         self._guardian = Guardian(run_id, self._ray_dir)
         stack.callback(self._guardian.dismiss)
         self._sampler = MemorySampler(run_id, [self._guardian.pid])
@@ -128,7 +109,7 @@ class Run:
         """Make the quickstart's files if the preset reads them, and check the machine."""
         if self._uses_quickstart:
             with self._stage("prepare"):
-                self._prepare_quickstart()
+                services.run_here(preflight.QUICKSTART, self._base)
             preflight.require_ready(self.config)
         self._stack.enter_context(runs.occupy(self.run_dir))
         if self._plan["resumed_step"]:
@@ -177,9 +158,7 @@ class Run:
             else:
                 say(f"Cold start: demonstrations first, then training on them, in {found.folder}")
                 found.folder.mkdir(parents=True, exist_ok=True)
-                config_path = self.run_dir / runs.CONFIG
-                children = stages.cold_start_children(self.config, config_path, found.folder)
-                for child in children:
+                for child in stages.cold_start_children(self.config, self.run_dir, found.folder):
                     self._run_child(child)
                 found = stages.find_cold_start(self.config) or found
         self._cold_start = {"folder": str(found.folder), **(found.receipt or {})}
@@ -200,13 +179,8 @@ class Run:
         environment = training_environment(self.config, self.run_dir, self._base, self._ray_dir)
         log = f"{child.name.replace(' ', '_')}.log"
         service = self._start(child.name, child.command, log, environment)
-        code = watch(
-            service,
-            self.run_dir,
-            child.name,
-            self._outlook.stage(child.name),
-            self._require_retriever,
-        )
+        forecast = self._outlook.stage(child.name)
+        code = watch(service, self.run_dir, child.name, forecast, self._require_retriever)
         service.stop()
         if code != 0:
             raise LaunchError(
@@ -253,9 +227,11 @@ class Run:
     def end_training(self) -> None:
         """Wait for Ray's processes to go, so that their memory and cores are free again."""
         kept = {self._retriever.pid} if self._retriever else set()
-        find = lambda: [p for p in processes.find_marked(self._run_id) if p not in kept]  # noqa: E731
-        for pid in processes.wait_until_gone(find, _EXIT_GRACE_S):
-            processes.send([pid], signal.SIGKILL)
+
+        def find() -> list[int]:
+            return [pid for pid in processes.find_marked(self._run_id) if pid not in kept]
+
+        processes.send(processes.wait_until_gone(find, _EXIT_GRACE_S), signal.SIGKILL)
 
     def clean_up(self) -> None:
         """End every process of the run that is still there; twice does no harm."""
@@ -276,23 +252,6 @@ class Run:
                 f"python -m search_r1.launch.summary {self.run_dir}"
             )
 
-    def _prepare_quickstart(self) -> None:
-        """Run ``data_prep.quickstart`` on this terminal; it keeps what is there already."""
-        child = subprocess.Popen(
-            [sys.executable, *preflight.QUICKSTART.split()[1:]],
-            env=self._base,
-            cwd=root_dir(),
-            stdin=subprocess.DEVNULL,
-            preexec_fn=processes.die_with_parent,
-        )
-        try:
-            code = child.wait()
-        finally:
-            child.send_signal(signal.SIGINT)  # it removes what it has half written
-            child.wait()
-        if code != 0:
-            raise LaunchError(f"{preflight.QUICKSTART} failed; the reason is above.")
-
     def _start(self, name: str, command: list[str], log: str, env: Mapping[str, str]) -> Service:
         service = Service(name, command, self.run_dir / "logs" / log, env, root_dir())
         return self._stack.enter_context(service)
@@ -303,13 +262,6 @@ class Run:
                 f"the retrieval server ended with exit code {code} during training. The end of "
                 f"{self._retriever.log}:\n{self._retriever.tail()}"
             )
-
-    def _drop_ray_dir(self) -> None:
-        """Remove Ray's temporary folder; of a failed run keep the logs."""
-        logs = self._ray_dir / "ray" / "session_latest" / "logs"
-        if self._has_failed and logs.is_dir():
-            shutil.copytree(logs, self.run_dir / "logs" / "ray", dirs_exist_ok=True, symlinks=True)
-        shutil.rmtree(self._ray_dir, ignore_errors=True)
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -345,9 +297,3 @@ class Run:
             "parts": [*parts, this_part],
         }
         runs.write_json(self.run_dir / runs.NOTES, notes)
-
-
-def _short_temp_dir() -> str:
-    """Give a folder whose path leaves room for Ray's sockets, which may have 107 characters."""
-    configured = tempfile.gettempdir()
-    return configured if len(os.fsencode(configured)) <= 20 else "/tmp"

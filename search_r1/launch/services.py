@@ -17,6 +17,7 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 from search_r1.launch.errors import LaunchError
+from search_r1.launch.places import root_dir
 from search_r1.launch.processes import die_with_parent
 from search_r1.launch.screen import SCREEN
 
@@ -203,3 +204,25 @@ def _wait_ready(service: Service, port: int, timeout_s: float) -> int:
 def _logged_port(service: Service) -> int | None:
     found = re.findall(r" at http://\S+:(\d+)$", service.output(), re.MULTILINE)
     return int(found[-1]) if found else None
+
+
+def run_here(command: str, env: Mapping[str, str]) -> None:
+    """Run one of our commands on this terminal to its end, such as ``python -m data_prep.nq``.
+
+    Raises:
+        LaunchError: If it fails; it has said why.
+    """
+    child = subprocess.Popen(
+        [sys.executable, *command.split()[1:]],
+        env=dict(env),
+        cwd=root_dir(),
+        stdin=subprocess.DEVNULL,
+        preexec_fn=die_with_parent,
+    )
+    try:
+        code = child.wait()
+    finally:
+        child.send_signal(signal.SIGINT)  # it removes what it has half written
+        child.wait()
+    if code != 0:
+        raise LaunchError(f"{command} failed; the reason is above.")

@@ -56,8 +56,9 @@ def find_cold_start(config: Config) -> ColdStart | None:
     return ColdStart(folder, receipt if is_current else None)
 
 
-def cold_start_children(config: Config, config_path: Path, folder: Path) -> Iterator[Child]:
+def cold_start_children(config: Config, run_dir: Path, folder: Path) -> Iterator[Child]:
     """Give the commands that are left to do, in order: demonstrations, then training on them."""
+    config_path = run_dir / runs.CONFIG
     if not (folder / DEMONSTRATIONS).is_file():
         options = ["--config", str(config_path), "--out", str(folder)]
         yield Child("demonstrations", [sys.executable, "-m", "data_prep.demonstrations", *options])

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import processor
-from search_r1.launch import derive, plan
+from search_r1.launch import plan
+from search_r1.launch.compute_dtype import fill_compute_dtype
 from search_r1.launch.errors import UsageError
 
 OTHER = {"bf16": "fp32", "fp32": "bf16"}
@@ -32,7 +33,7 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
                 "critic": {"fsdp": {"mixed_precision": None}},
             }
         )
-        derive._fill_compute_dtype(config)
+        fill_compute_dtype(config)
         return config
 
     return fill
