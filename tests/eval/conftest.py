@@ -4,8 +4,9 @@ import pytest
 
 from data_prep.questions import Question
 from data_prep.rows import make_rows, write_rows
+from eval.answerers import Pass
 from eval.methods import DECODINGS, METHODS
-from eval.run import Evaluator, Pass
+from eval.run import Evaluator, Tally
 from search_r1.assembly import FormatConfig, assemble
 from search_r1.loop import LoopConfig
 from search_r1.policies.scripted import ScriptedPolicy
@@ -28,8 +29,8 @@ class ObedientPolicy:
         self.contexts = []
         self.lost = set()
 
-    def at(self, decoding):
-        self.temperatures.append(decoding.temperature)
+    def at(self, temperature):
+        self.temperatures.append(temperature)
         return self
 
     async def generate(self, context_ids, *, max_tokens, stop, stop_token_ids=()):
@@ -86,10 +87,14 @@ def policy(parts):
 
 
 @pytest.fixture
-def evaluator(parts, policy, tmp_path):
-    progress = ProgressFile(tmp_path / "run", "evaluate")
-    rewards = RewardConfig(searches=-0.25)
-    return Evaluator(parts, policy.at, rewards, "bare", progress, "tiny")
+def evaluator_of(parts, policy, tmp_path):
+    """Make an evaluator that tells of so many trajectories."""
+
+    def make(total=0, prompt="bare"):
+        tally = Tally(ProgressFile(tmp_path / "run", "evaluate"), total)
+        return Evaluator(parts, policy.at, RewardConfig(searches=-0.25), prompt, tally, "tiny")
+
+    return make
 
 
 @pytest.fixture

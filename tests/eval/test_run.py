@@ -1,6 +1,5 @@
 """Every question is asked once, whatever stopped the evaluation before."""
 
-import argparse
 import asyncio
 import json
 
@@ -8,16 +7,19 @@ import pytest
 import yaml
 
 from data_prep.steps import DataPrepError
-from eval.run import _parse, engine_options, evaluate, main, take_rows, uid_of
+from eval.answerers import Answerer, read_plan, uid_of
+from eval.engine import _shape, engine_options
+from eval.run import _parse, evaluate, main, take_rows
 from search_r1.progress import read_progress
 from search_r1.verify import find_problems
 from tests.run_readers import read_lines
 
 
 @pytest.fixture
-def run(evaluator, rows):
+def run(evaluator_of, rows):
     def run(*passes):
-        asyncio.run(evaluator.run(passes, rows))
+        missing = sum(len(one.missing(rows)) for one in passes)
+        asyncio.run(evaluator_of(missing).run(passes, rows))
 
     return run
 
@@ -129,10 +131,9 @@ def test_progress_counts_over_all_passes(run, pass_of, rows, tmp_path):
     assert state.counts["searches"] == 3 + 5
 
 
-def test_a_rows_own_prompt_is_used_when_none_is_given(evaluator, pass_of, rows, policy):
-    evaluator._prompt = None
+def test_a_rows_own_prompt_is_used_when_none_is_given(evaluator_of, pass_of, rows, policy):
     row = rows[0] | {"prompt": [{"role": "user", "content": "As it was. Question: who?\n"}]}
-    asyncio.run(evaluator.run([pass_of()], [row]))
+    asyncio.run(evaluator_of(prompt=None).run([pass_of()], [row]))
     assert policy.contexts[0] == "As it was. Question: who?\n"
 
 
@@ -162,13 +163,11 @@ def test_the_engine_has_the_rollouts_options_without_its_weight_sync():
     assert engine_options({"engine_kwargs": None}) == {}
 
 
-def test_a_finished_evaluation_starts_no_engine(run, pass_of, question_file, tmp_path):
+def test_a_finished_evaluation_starts_no_engine(run, pass_of, rows, tmp_path):
     run(pass_of())
-    parsed = argparse.Namespace(
-        questions=question_file, number=5, out=tmp_path, name="tiny", method=["search:greedy"]
-    )
-    config = {"search_r1": {}, "actor_rollout_ref": {"rollout": {}}}
-    asyncio.run(evaluate(config, parsed))  # the config would not do for an engine
+    config = {"search_r1": {}, "actor_rollout_ref": {"rollout": {}}}  # would not do for an engine
+    answerer = Answerer("tiny", "model", None, ("search:greedy",))
+    asyncio.run(evaluate(config, [answerer], rows, tmp_path))
 
 
 def test_the_command_says_what_it_misses(tmp_path, capsys):
@@ -181,28 +180,71 @@ def test_the_command_says_what_it_misses(tmp_path, capsys):
 
 @pytest.mark.slow  # imports transformers' models
 def test_a_method_the_format_cannot_force_is_refused_before_an_engine_starts(
-    question_file, bpe_tokenizer, tmp_path
+    rows, bpe_tokenizer, tmp_path
 ):
     bpe_tokenizer.save_pretrained(tmp_path / "model")
-    parsed = argparse.Namespace(
-        questions=question_file,
-        number=5,
-        out=tmp_path,
-        name="tiny",
-        model=tmp_path / "model",
-        method=["search:greedy", "search_always:greedy"],
+    answerer = Answerer(
+        "tiny", str(tmp_path / "model"), None, ("search:greedy", "search_always:greedy")
     )
     section = {"parser": "mistral", "loop": {}, "reward": {}, "retriever": {"client": {}}}
     config = {"search_r1": section, "actor_rollout_ref": {"rollout": {"no_such_option": 1}}}
     with pytest.raises(
         DataPrepError, match=r"search_always cannot be forced.*does not write calls"
     ):
-        asyncio.run(evaluate(config, parsed))
+        asyncio.run(evaluate(config, [answerer], rows, tmp_path))
+
+
+def test_a_plan_names_several_models_and_their_files(tmp_path):
+    plan = [
+        {"name": "base", "model": "m0", "prompt": "two_shot", "methods": ["search:greedy"]},
+        {"name": "trained", "model": "m1", "methods": ["search:greedy", "search_never:sampled"]},
+    ]
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    base, trained = read_plan(tmp_path / "plan.json")
+    assert (base.model, base.prompt, trained.prompt) == ("m0", "two_shot", None)
+    assert [one.path.name for one in trained.passes(tmp_path)] == [
+        "trained.search.greedy.jsonl",
+        "trained.search_never.sampled.jsonl",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "{",
+        "5",
+        '[{"name": "a"}]',
+        '[{"name": "a", "model": "m", "methods": ["search:boldly"]}]',
+        '[{"name": "a", "model": "m", "methods": ["search"]}]',
+        '["a"]',
+    ],
+)
+def test_what_is_no_plan_is_refused(tmp_path, text):
+    path = tmp_path / "plan.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataPrepError, match=r"plan.json is no plan: .*expected a JSON list of"):
+        read_plan(path)
+
+
+def test_models_take_turns_in_one_engine_only_when_they_are_of_one_shape(tmp_path):
+    def save(name, **config):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"hidden_size": 8} | config))
+        return str(tmp_path / name)
+
+    one, same = save("one", dtype="float32"), save("same", dtype="bfloat16")
+    assert _shape(one) == _shape(same)
+    assert _shape(save("wider", hidden_size=16)) != _shape(one)
+    assert _shape("hub/a") != _shape("hub/b")
 
 
 def test_methods_are_named_with_their_decoding(capsys):
     files = ["--config", "c", "--model", "m", "--out", "o", "--questions", "q"]
     assert _parse(files).method == ["search:greedy"]
+    with pytest.raises(SystemExit):
+        _parse([*files, "--plan", "p"])
     with pytest.raises(SystemExit):
         _parse([*files, "--method", "search"])
     assert "search_never:sampled" in capsys.readouterr().err

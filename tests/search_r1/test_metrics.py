@@ -1,6 +1,6 @@
 import pytest
 
-from search_r1.metrics import trajectory_metrics
+from search_r1.metrics import searches_of, trajectory_metrics
 from search_r1.tools.base import OutcomeStatus
 from search_r1.types import CallRecord, FinishReason, StopReason, ToolCall, Trajectory, Turn
 
@@ -144,3 +144,29 @@ def test_the_loops_own_records_are_read(byte_codec, rollout):
     assert metrics["search/searches_per_trajectory"] == 1
     assert metrics["search/sampled_entropy_nats"] == 0.5  # every scripted logprob is -0.5
     assert metrics["search/model_tokens"] == len("<search>a</search><answer>b</answer>")
+
+
+def test_known_and_unknown_questions_are_told_apart():
+    def asked(knowledge, em, searches):
+        turns = [turn(1, observation=2, call=CALL, well_formed=True, tool_s=0.1)] * searches
+        made = record(StopReason.ANSWER, [-1.0], [1], [*turns, turn(1)], em=em)
+        made["metadata"]["knowledge"] = knowledge
+        return made
+
+    batch = [asked("known", 1.0, 0), asked("known", 0.0, 2), asked("known", 1.0, 0)]
+    batch += [asked("unknown", 1.0, 1), asked("", 0.0, 1)]
+    metrics = trajectory_metrics(batch)
+    assert metrics["knowledge/known/searched"] == pytest.approx(1 / 3)
+    assert metrics["knowledge/known/em"] == pytest.approx(2 / 3)
+    assert metrics["knowledge/unknown/searched"] == 1.0
+    assert metrics["knowledge/unknown/em"] == 1.0
+    assert metrics["search/searches_per_trajectory"] == pytest.approx(4 / 5)
+    assert not any(name.startswith("knowledge/") for name in trajectory_metrics(batch[-1:]))
+
+
+def test_a_search_counts_when_it_was_answered_and_read():
+    read = turn(1, observation=2, call=CALL, tool_s=0.1)
+    unread = turn(1, call=CALL, tool_s=0.1)
+    failed = turn(1, observation=2, call=CALL, tool_s=0.1, status=OutcomeStatus.FAILED)
+    made = record(StopReason.ANSWER, [-1.0], [1], [read, read, unread, failed])
+    assert searches_of(made) == 2

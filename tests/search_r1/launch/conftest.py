@@ -11,6 +11,7 @@ import yaml
 CONFIG = {
     "data": {"train_batch_size": 6},
     "actor_rollout_ref": {"rollout": {"n": 6}},
+    "search_r1": {"compute_dtype": "fp32"},
 }
 
 
@@ -84,6 +85,76 @@ def fabricate(run_dir: Path, steps: int = 10, questions: int = 64) -> Path:
     notes = {"preset": "quickstart", "overrides": [], "parts": [part]}
     (run_dir / "launch.json").write_text(json.dumps(notes))
     return run_dir
+
+
+def outcome(uid: str, knowledge: str, em: float, searches: int, **fields: Any) -> dict[str, Any]:
+    """Make up the record of a question evaluated; every search found Bram Stoker."""
+    call = {"is_search": True, "status": "ok"}
+    searching = {
+        "opening": "",
+        "model_text": "<search>Dracula</search>",
+        "observation_text": "\n<information>Dracula is by Bram Stoker.</information>\n",
+        "num_observation_ids": 9,
+        "calls": [call],
+    }
+    answering = {
+        "opening": "",
+        "model_text": f"<answer>{'right' if em else 'wrong'}</answer>",
+        "observation_text": "",
+        "num_observation_ids": 0,
+        "calls": [],
+    }
+    return {
+        "uid": uid,
+        "question": f"question {uid}?",
+        "gold_answers": ["Bram Stoker"],
+        "stop_reason": "answer",
+        "reward": {"em": em},
+        "metadata": {"data_source": f"source of {uid[0]}", "knowledge": knowledge},
+        "turns": [searching] * searches + [answering],
+        **fields,
+    }
+
+
+KNOWLEDGE = {"k": "known", "u": "unknown", "r": ""}
+
+
+def write_outcomes(run_dir: Path, name: str, **deeds: tuple[float, int]) -> None:
+    """Write an evaluation: by uid, whose first letter says what was known, EM and searches."""
+    records = [outcome(uid, KNOWLEDGE[uid[0]], em, done) for uid, (em, done) in deeds.items()]
+    path = run_dir / "eval" / f"{name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in reversed(records)))
+
+
+@pytest.fixture
+def compared_run(fabricated_run: Path) -> Path:
+    """Four known questions, four unknown and two real ones, before and after."""
+    for path in (fabricated_run / "eval").iterdir():
+        path.unlink()
+    write_outcomes(fabricated_run, "base.search.greedy",
+        k0=(1, 1), k1=(0, 1), k2=(0, 1), k3=(0, 1), u0=(0, 1), u1=(0, 1), u2=(0, 1), u3=(0, 1),
+        r0=(0, 1), r1=(0, 1))  # fmt: skip
+    write_outcomes(fabricated_run, "cold_start.search.greedy",
+        k0=(1, 1), k1=(1, 0), k2=(0, 1), k3=(0, 0), u0=(1, 1), u1=(0, 1), u2=(0, 0), u3=(0, 0),
+        r0=(0, 1), r1=(0, 1))  # fmt: skip
+    write_outcomes(fabricated_run, "trained.search.greedy",
+        k0=(1, 0), k1=(1, 0), k2=(1, 0), k3=(0, 1), u0=(1, 1), u1=(1, 1), u2=(1, 1), u3=(1, 2),
+        r0=(1, 1), r1=(0, 1))  # fmt: skip
+    write_outcomes(fabricated_run, "trained.search_never.greedy",
+        k0=(1, 0), k1=(1, 0), k2=(1, 0), k3=(0, 0), u0=(0, 0), u1=(0, 0), u2=(0, 0), u3=(0, 0),
+        r0=(0, 0), r1=(0, 0))  # fmt: skip
+    return fabricated_run
+
+
+@pytest.fixture
+def outcome_of() -> Any:
+    return outcome
+
+
+@pytest.fixture
+def write_evaluated() -> Any:
+    return write_outcomes
 
 
 @pytest.fixture
