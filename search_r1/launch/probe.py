@@ -86,7 +86,7 @@ def measure(
 
 
 def _speed(work: Callable[[], int], share_s: float, deadline: float) -> float:
-    """Give tokens per second of the fastest run: the first warms up, and others may disturb some."""
+    """Give tokens per second of the fastest run; the first warms up, others may be disturbed."""
     began, speeds = time.monotonic(), []
     while True:
         started = time.perf_counter()
