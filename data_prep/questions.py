@@ -19,6 +19,8 @@ class Question:
     id: str
     text: str
     gold_answers: tuple[str, ...]
+    knowledge: str = ""  # "known" or "unknown" to the policy; "" when nobody sampled it
+    query: str = ""  # a short search query that a demonstration writes; "" if there is none
 
 
 def read_topics(jar: IO[bytes], name: str) -> list[Question]:

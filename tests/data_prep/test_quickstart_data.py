@@ -1,3 +1,4 @@
+import contextlib
 import json
 import shutil
 from dataclasses import replace
@@ -5,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from data_prep import quickstart
-from data_prep.quickstart_questions import QuestionOptions
+from data_prep.knowledge.mix import TEST_CYCLE, TRAIN_CYCLE
+from data_prep.quickstart_questions import FILES, QuestionOptions
 from data_prep.rows import read_rows
 from data_prep.sources import QUICKSTART
 from data_prep.steps import DataPrepError
@@ -23,9 +25,9 @@ def put_wheels(wheels, artifacts):
 
 
 @pytest.fixture
-def prepared(wheels, tiny_assets, artifacts, capsys):
+def prepared(wheels, tiny_assets, samples_file, artifacts, capsys):
     put_wheels(wheels, artifacts)
-    quickstart.prepare("bm25", OPTIONS, tiny_assets)
+    quickstart.prepare("bm25", OPTIONS, tiny_assets, samples_file)
     return tiny_assets, artifacts, capsys.readouterr().out
 
 
@@ -35,8 +37,10 @@ def questions_of(artifacts, name):
 
 
 @pytest.mark.slow
-def test_everything_is_made_from_an_empty_folder_and_works(tiny_assets, artifacts, capsys):
-    quickstart.prepare("bm25", OPTIONS, tiny_assets)
+def test_everything_is_made_from_an_empty_folder_and_works(
+    tiny_assets, artifacts, capsys, samples_file
+):
+    quickstart.prepare("bm25", OPTIONS, tiny_assets, samples_file)
     said = capsys.readouterr().out
     assert (artifacts / "models" / "smollm2-135m-instruct" / "model.safetensors").is_file()
     assert (artifacts / "models" / "all-minilm-l6-v2" / "1_Pooling" / "config.json").is_file()
@@ -51,12 +55,12 @@ def test_train_and_test_hold_answerable_questions_only(prepared):
     _, artifacts, _ = prepared
     # "who wrote the unwritten book" has no answer in any passage; "is the blue whale a mammal"
     # is a test question of the other source.
-    assert questions_of(artifacts, "train.parquet") == [
+    assert questions_of(artifacts, "train_nq_triviaqa.parquet") == [
         "in which city was the author of Dracula born",
         "which country are the Škocjan Caves in",
         "who wrote the novel Dracula",
     ]
-    assert questions_of(artifacts, "test.parquet") == [
+    assert questions_of(artifacts, "test_nq_triviaqa.parquet") == [
         "when did Mount Fuji last erupt",
         "who stayed in orbit while Apollo 11 was on the Moon",
     ]
@@ -80,14 +84,89 @@ def test_manifest_records_the_filter_and_the_counts(prepared):
         "test_unfiltered_sample": 2,
     }
     assert manifest["counts"]["triviaqa"]["train_also_in_test_removed"] == 1
-    assert manifest["question_tokens"]["train"]["max"] > 0
-    assert manifest["license"]
+    assert manifest["question_tokens"]["train_real"]["max"] > 0
+    assert manifest["origins"][0]["package"] == "tiny-questions==1.0"
+    assert all(each["license"] and each["attribution"] for each in manifest["origins"])
 
 
-def test_second_run_changes_nothing(prepared, capsys):
+def test_mix_is_known_unknown_and_real_by_turns(prepared):
+    _, artifacts, _ = prepared
+    folder = artifacts / "questions" / "quickstart"
+    for name, cycle in (("train", TRAIN_CYCLE), ("test", TEST_CYCLE)):
+        rows = read_rows(folder / f"{name}.parquet")
+        kinds = [row["extra_info"]["knowledge"] or "real" for row in rows]
+        assert kinds == [cycle[i % len(cycle)] for i in range(len(rows))]
+        assert {row["extra_info"]["split"] for row in rows} == {name}
+    train = read_rows(folder / "train.parquet")
+    assert len(train) >= 5
+    real = {row["data_source"] for row in train if not row["extra_info"]["knowledge"]}
+    assert real <= {"nq", "triviaqa"}
+
+
+def test_query_of_every_unknown_question_finds_its_answer_first(prepared):
+    _, artifacts, _ = prepared
+    rows = read_rows(artifacts / "questions" / "quickstart" / "train.parquet")
+    asked = [row for row in rows if row["extra_info"]["knowledge"] == "unknown"]
+    assert asked
+    with contextlib.closing(open_retriever(artifacts / "indexes" / "quickstart")) as retriever:
+        for row in asked:
+            ((hit,),) = retriever.search([row["extra_info"]["query"]], 1)
+            assert row["reward_model"]["ground_truth"]["target"][0] in hit.passage.text
+            assert hit.passage.id.startswith(row["data_source"])
+
+
+def test_every_row_has_a_query_and_real_ones_that_of_the_question(prepared):
+    _, artifacts, _ = prepared
+    for name in FILES.values():
+        for row in read_rows(artifacts / "questions" / "quickstart" / name):
+            if row["data_source"] in ("nq", "triviaqa"):
+                assert row["extra_info"]["query"] == row["extra_info"]["question"].rstrip("?")
+            assert row["extra_info"]["query"]
+
+
+def test_manifest_records_how_questions_were_labelled(prepared):
+    _, artifacts, _ = prepared
+    folder = artifacts / "questions" / "quickstart"
+    knowledge = json.loads((folder / "manifest.json").read_text())["knowledge"]
+    assert "greedy" in knowledge["rule"]
+    assert knowledge["bias"]
+    assert knowledge["sampling"]["samples"] == 4
+    peaks = knowledge["counts"]["highest_point"]
+    assert (peaks["label"], peaks["candidates"], peaks["greedy_right"]) == ("unknown", 8, 0)
+    assert knowledge["counts"]["past_tense"]["label"] == "known"
+    assert knowledge["hits"]["unknown"]["answer_in_hit_1_of_query"] == 1.0
+
+
+def test_other_samples_make_the_questions_again(prepared, samples_file):
+    assets, artifacts, _ = prepared
+    folder = artifacts / "questions" / "quickstart"
+    before = read_rows(folder / "train.parquet")
+    lines = samples_file.read_text().splitlines()
+    for number, line in enumerate(lines):
+        if '"what is the highest point of ' in line and ("Tuvalu" in line or "Nauru" in line):
+            source, text, *_ = json.loads(line)
+            peak = f"{text.split()[-1].rstrip('?')} Peak"
+            lines[number] = json.dumps([source, text, peak, [peak] * 4])
+    samples_file.write_text("\n".join(lines) + "\n")
+    quickstart.prepare("bm25", OPTIONS, assets, samples_file)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    # A quarter known is neither a known nor an unknown source.
+    assert manifest["knowledge"]["counts"]["highest_point"]["label"] == ""
+    sources = {row["data_source"] for row in read_rows(folder / "train.parquet")}
+    assert "highest_point" in {row["data_source"] for row in before}
+    assert "highest_point" not in sources
+
+
+def test_without_samples_it_says_how_to_get_them(prepared, tmp_path):
+    assets, _, _ = prepared
+    with pytest.raises(DataPrepError, match=r"no samples of the policy at .*label_knowledge"):
+        quickstart.prepare("bm25", OPTIONS, assets, tmp_path / "none.jsonl")
+
+
+def test_second_run_changes_nothing(prepared, capsys, samples_file):
     assets, artifacts, _ = prepared
     before = {path: path.stat().st_mtime_ns for path in artifacts.rglob("*") if path.is_file()}
-    quickstart.prepare("bm25", OPTIONS, assets)
+    quickstart.prepare("bm25", OPTIONS, assets, samples_file)
     after = {path: path.stat().st_mtime_ns for path in artifacts.rglob("*") if path.is_file()}
     lock = artifacts / ".lock"
     assert before.pop(lock)
@@ -96,40 +175,40 @@ def test_second_run_changes_nothing(prepared, capsys):
     assert capsys.readouterr().out.count("already there") == 5
 
 
-def test_other_prompt_rewrites_the_questions_only(prepared, capsys):
+def test_other_prompt_rewrites_the_questions_only(prepared, capsys, samples_file):
     assets, artifacts, _ = prepared
-    quickstart.prepare("bm25", QuestionOptions("two_shot", unfiltered=10), assets)
+    quickstart.prepare("bm25", QuestionOptions("two_shot", unfiltered=10), assets, samples_file)
     assert capsys.readouterr().out.count("already there") == 4
     rows = read_rows(artifacts / "questions" / "quickstart" / "train.parquet")
     assert {row["extra_info"]["prompt_name"] for row in rows} == {"two_shot"}
 
 
-def test_damaged_index_and_corpus_are_made_again(prepared):
+def test_damaged_index_and_corpus_are_made_again(prepared, samples_file):
     assets, artifacts, _ = prepared
     (artifacts / "corpora" / "quickstart" / "corpus.jsonl").write_text("")
     (artifacts / "indexes" / "quickstart" / "passages.jsonl").write_text("")
-    quickstart.prepare("bm25", OPTIONS, assets)
+    quickstart.prepare("bm25", OPTIONS, assets, samples_file)
     assert len(open_retriever(artifacts / "indexes" / "quickstart").search(["Fuji"], 1)[0]) == 1
 
 
-def test_an_index_of_an_older_version_is_made_again(prepared, capsys):
+def test_an_index_of_an_older_version_is_made_again(prepared, capsys, samples_file):
     assets, artifacts, _ = prepared
     index = artifacts / "indexes" / "quickstart"
     manifest = index / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format_version": 1}))
     with pytest.raises(BadIndexError, match=r"has format 1, .* build the index again"):
         open_retriever(index)
-    quickstart.prepare("bm25", OPTIONS, assets)
+    quickstart.prepare("bm25", OPTIONS, assets, samples_file)
     assert f"written to {index}" in capsys.readouterr().out
     assert len(open_retriever(index).search(["Fuji"], 1)[0]) == 1
 
 
-def test_same_seed_gives_the_same_files(prepared, wheels, tmp_path, monkeypatch):
+def test_same_seed_gives_the_same_files(prepared, wheels, tmp_path, monkeypatch, samples_file):
     assets, artifacts, _ = prepared
     put_wheels(wheels, tmp_path / "again")
     monkeypatch.setenv("SEARCH_R1_ARTIFACTS", str(tmp_path / "again"))
-    quickstart.prepare("bm25", OPTIONS, assets)
-    for name in ("train.parquet", "test.parquet", "test_unfiltered.parquet", "manifest.json"):
+    quickstart.prepare("bm25", OPTIONS, assets, samples_file)
+    for name in (*FILES.values(), "manifest.json"):
         first = artifacts / "questions" / "quickstart" / name
         again = tmp_path / "again" / "questions" / "quickstart" / name
         assert first.read_bytes() == again.read_bytes()
@@ -137,7 +216,7 @@ def test_same_seed_gives_the_same_files(prepared, wheels, tmp_path, monkeypatch)
 
 @pytest.mark.slow
 def test_flat_index_is_built_with_the_real_encoder(
-    wheels, tiny_assets, artifacts, artifacts_dir, capsys
+    wheels, tiny_assets, artifacts, artifacts_dir, capsys, samples_file
 ):
     wheel = artifacts_dir / "assets" / QUICKSTART.encoder.filename
     if not wheel.is_file():
@@ -145,12 +224,12 @@ def test_flat_index_is_built_with_the_real_encoder(
     put_wheels(wheels, artifacts)
     shutil.copy(wheel, artifacts / "assets")
     assets = replace(tiny_assets, encoder=QUICKSTART.encoder)
-    quickstart.prepare("flat", OPTIONS, assets)
+    quickstart.prepare("flat", OPTIONS, assets, samples_file)
     retriever = open_retriever(artifacts / "indexes" / "quickstart")
     assert retriever.kind == "flat"
     retriever.close()
     capsys.readouterr()
-    quickstart.prepare("flat", OPTIONS, assets)
+    quickstart.prepare("flat", OPTIONS, assets, samples_file)
     assert capsys.readouterr().out.count("already there") == 5
 
 
