@@ -55,11 +55,6 @@ class Estimate:
         """All parts together."""
         return sum(self.parts_s.values())
 
-    def after_s(self, part: str) -> float:
-        """Give the seconds that follow a part."""
-        names = list(self.parts_s)
-        return sum(self.parts_s[name] for name in names[names.index(part) + 1 :])
-
     def to_json(self) -> dict[str, Any]:
         """Give it as launch.json keeps it, in whole seconds."""
         values = asdict(self) | {"total_s": self.total_s}
