@@ -16,6 +16,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import processor
 from search_r1.launch.environment import base_environment, format_cores
 from search_r1.launch.places import artifacts_dir
 
@@ -39,7 +40,10 @@ def main() -> None:
         sys.exit("error: the quickstart's files are missing; run python -m data_prep.quickstart.")
     results = {part: _run(part) for part in arguments.parts}
     report = json.loads(arguments.out.read_text()) if arguments.out.is_file() else {}
-    report |= {part: result | _origin(part) for part, result in results.items()}
+    kind = processor.fast_dtype()  # machines that compute in other types are other machines
+    report[kind] = report.get(kind, {}) | {
+        part: result | _origin(part) for part, result in results.items()
+    }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for part, result in results.items():
@@ -54,7 +58,11 @@ def _origin(part: str) -> dict[str, object]:
     return {
         "command": f"python -m search_r1.bench {part}",
         "date": date.today().isoformat(),
-        "machine": {"cores": len(os.sched_getaffinity(0)), "arch": platform.machine()},
+        "machine": {
+            "cores": len(os.sched_getaffinity(0)),
+            "arch": platform.machine(),
+            "processor": processor.describe(),
+        },
     }
 
 

@@ -35,6 +35,7 @@ from search_r1.launch.presets import compose
 from search_r1.launch.services import HOST, Service, retriever_command, wait_ready
 from search_r1.loop import SearchLoop
 from search_r1.policies.local_vllm import LocalVllmPolicy
+from search_r1.prompts import build_prompt
 from search_r1.search_client import SearchClient, SearchClientConfig
 from search_r1.types import Trajectory
 from search_r1.verl_plugin.settings import read_settings
@@ -84,7 +85,7 @@ async def _measure(config: Any) -> dict[str, Any]:
         max_num_seqs=rollout.max_num_seqs,
         kv_cache_memory_bytes=rollout.engine_kwargs.vllm.kv_cache_memory_bytes,
         enforce_eager=True,
-        dtype="bfloat16",
+        dtype=rollout.dtype,
     )
     parts = assemble(tokenizer, (), settings.form, settings.loop, client)
     loop = parts.loop(policy)
@@ -157,9 +158,10 @@ def _report(rounds: list[Round]) -> dict[str, Any]:
 
 
 def _prompts(questions: str, parts: LoopParts) -> list[list[int]]:
-    rows = pyarrow.parquet.read_table(questions, columns=["prompt"]).to_pylist()
-    needed = rows[: _QUESTIONS * (_ROUNDS + 1)]
-    return [parts.style.prompt_ids(row["prompt"]) for row in needed]
+    """Put questions into the prompt with which the untrained model searches."""
+    rows = pyarrow.parquet.read_table(questions, columns=["extra_info"]).to_pylist()
+    needed = [row["extra_info"]["question"] for row in rows[: _QUESTIONS * (_ROUNDS + 1)]]
+    return [parts.style.prompt_ids(build_prompt("two_shot", text)) for text in needed]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""verl's whole actor update on the CPU platform, against a bare forward and backward in torch.
+"""verl's whole actor update on the CPU platform, against torch alone and against bare products.
 
-Both see the same batch of the quickstart's shape. The update has what training needs besides:
-micro-batching, FSDP2, the PPO loss and the optimizer. The bare pass has none of it; it runs a bf16
-copy of the model over padded rows, as many at a time as the update packs, sorted by length.
+All see the same batch of the quickstart's shape. The update has what training needs besides:
+micro-batching, FSDP2, the PPO loss and the optimizer. The bare pass is torch's forward and backward
+over padded rows, as many at a time as the update packs, sorted by length, with logits everywhere.
+The products are the matrix products of the packed update and nothing else, three for each linear
+layer: what the machine could do at most.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import torch
 from omegaconf import OmegaConf
 from tensordict import TensorDict
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 from verl.utils import tensordict_utils as tu
 from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.config import TrainingWorkerConfig
@@ -32,10 +34,12 @@ from search_r1.launch.presets import compose
 from search_r1.launch.services import free_port
 from search_r1.verl_plugin.cpu.workers import CPUTrainingWorker, use_every_core
 
+_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 _ROUNDS = 2
-_TRAJECTORIES = 36
-_PROMPT_TOKENS = (125, 165)  # the quickstart's prompts
-_RESPONSE_TOKENS = (30, 190)  # and responses, from giving up at once to two searches
+_TRAJECTORIES = 48
+_PROMPT_TOKENS = (12, 24)  # the quickstart's prompts
+_RESPONSE_TOKENS = (8, 110)  # and responses, from answering at once to a search and an answer
+_READ_SHARE = 0.6  # of a response with a search that is passage
 
 
 def main() -> None:
@@ -46,17 +50,26 @@ def main() -> None:
     tokens = sum(map(len, prompts)) + sum(map(len, responses))
     update = _update(config, prompts, responses)
     bare = _bare_pass(config, [torch.cat(pair) for pair in zip(prompts, responses, strict=True)])
-    update_s, bare_s = [], []
+    trained = int(sum(mask.sum() for mask in map(_response_mask, responses)))
+    products = _products(config, tokens, trained)
+    update_s, bare_s, products_s = [], [], []
     for _ in range(_ROUNDS + 1):  # the first round warms up
         update_s.append(_time(update))
         bare_s.append(_time(bare))
+        products_s.append(_time(products))
     result = {
-        "what": "tokens/s of verl's actor update over those of a bare torch forward+backward",
+        "what": "tokens/s of verl's actor update over those of torch alone and of bare products",
+        "compute_dtype": config.search_r1.compute_dtype,
         "trajectories": _TRAJECTORIES,
         "tokens": tokens,
+        "trained_tokens": trained,
         "update_tokens_per_s": tokens / median(update_s[1:]),
         "bare_tokens_per_s": tokens / median(bare_s[1:]),
+        "products_tokens_per_s": tokens / median(products_s[1:]),
         "ratio": median(b / u for b, u in zip(bare_s[1:], update_s[1:], strict=True)),
+        "ratio_to_products": median(
+            p / u for p, u in zip(products_s[1:], update_s[1:], strict=True)
+        ),
     }
     print(json.dumps(result))
 
@@ -111,15 +124,15 @@ def _batch(prompts: list[torch.Tensor], responses: list[torch.Tensor]) -> Tensor
 
     whole = [torch.cat(pair) for pair in zip(prompts, responses, strict=True)]
     noise = torch.Generator().manual_seed(1)
-    ones = nest([torch.ones_like(row) for row in responses])
+    masks = nest([_response_mask(row) for row in responses])
     batch = TensorDict(
         {
             "input_ids": nest(whole),
             "position_ids": nest([torch.arange(len(row)) for row in whole]),
             "prompts": nest(prompts),
             "responses": nest(responses),
-            "response_mask": ones,
-            "loss_mask": ones.clone(),
+            "response_mask": masks,
+            "loss_mask": masks.clone(),
             "old_log_probs": nest([torch.full(row.shape, -10.8) for row in responses]),
             "advantages": nest(
                 [torch.randn(1, generator=noise).expand(row.shape).clone() for row in responses]
@@ -139,10 +152,60 @@ def _batch(prompts: list[torch.Tensor], responses: list[torch.Tensor]) -> Tensor
     return batch
 
 
+def _response_mask(response: torch.Tensor) -> torch.Tensor:
+    """Mask a response as the loop does: a long one has searched and read a passage in between."""
+    mask = torch.ones_like(response)
+    if len(response) > sum(_RESPONSE_TOKENS) // 2:
+        read = int(_READ_SHARE * len(response))
+        start = (len(response) - read) * 2 // 3
+        mask[start : start + read] = 0
+    return mask
+
+
+def _products(config: Any, tokens: int, trained: int) -> Callable[[], None]:
+    """Give the matrix products of an update: forward, and backward to inputs and to weights."""
+    dtype = _DTYPES[config.search_r1.compute_dtype]
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(
+            AutoConfig.from_pretrained(config.actor_rollout_ref.model.path)
+        )
+    layers = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    ]
+    budget = config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu
+    passes = -(-tokens // budget)
+    shapes = [
+        ((trained if name == "lm_head" else tokens) // passes, *module.weight.shape)
+        for name, module in layers
+    ]
+    made = {
+        shape: (
+            torch.randn(shape[0], shape[2], dtype=dtype),
+            torch.randn(shape[1], shape[2], dtype=dtype),
+            torch.randn(shape[0], shape[1], dtype=dtype),
+        )
+        for shape in set(shapes)
+    }
+
+    def run() -> None:
+        for _ in range(passes):
+            for shape in shapes:
+                inputs, weight, gradient = made[shape]
+                torch.nn.functional.linear(inputs, weight)
+                gradient @ weight
+                gradient.T @ inputs
+
+    return run
+
+
 def _bare_pass(config: Any, rows: list[torch.Tensor]) -> Callable[[], None]:
     """Give a forward and backward over all rows, in padded micro-batches of the same budget."""
     model = AutoModelForCausalLM.from_pretrained(
-        config.actor_rollout_ref.model.path, dtype=torch.bfloat16, attn_implementation="sdpa"
+        config.actor_rollout_ref.model.path,
+        dtype=_DTYPES[config.search_r1.compute_dtype],
+        attn_implementation="sdpa",
     ).train()
     budget = config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu
     micro_batches: list[list[torch.Tensor]] = [[]]
