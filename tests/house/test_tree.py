@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("processor", "retriever", "search_r1", "data_prep", "eval")
 HEAVY = ("torch", "transformers", "verl", "vllm", "ray")
 TEXT_SUFFIXES = {
     ".py",
@@ -67,11 +68,7 @@ def importers(folder: str, wanted: str) -> list[str]:
 
 
 def test_only_the_plugin_imports_verl() -> None:
-    found = [
-        p
-        for folder in ("search_r1", "retriever", "data_prep", "eval")
-        for p in importers(folder, "verl")
-    ]
+    found = [p for folder in PACKAGES for p in importers(folder, "verl")]
     allowed = ("search_r1/verl_plugin/", "search_r1/parsers/verl_adapter.py")
     assert [p for p in found if not p.startswith(allowed)] == []
 
@@ -79,6 +76,42 @@ def test_only_the_plugin_imports_verl() -> None:
 def test_retriever_and_search_r1_meet_over_http_only() -> None:
     assert importers("retriever", "search_r1") == []
     assert importers("search_r1", "retriever") == []
+
+
+@pytest.mark.parametrize("above", ["data_prep", "eval"])
+def test_what_trains_and_serves_knows_nothing_of_what_stands_above(above: str) -> None:
+    assert [
+        p for folder in ("processor", "retriever", "search_r1") for p in importers(folder, above)
+    ] == []
+
+
+def test_questions_are_made_without_the_evaluation() -> None:
+    assert importers("data_prep", "eval") == []
+
+
+def test_the_processor_is_asked_by_all_and_asks_nobody() -> None:
+    """Trainer and retriever share it, so it must not bring one to the other, nor an engine."""
+    roots = set().union(*(imported_roots(path) for path in (ROOT / "processor").rglob("*.py")))
+    assert roots <= set(sys.stdlib_module_names)
+    assert loaded_by("import processor") & {*HEAVY, "search_r1", "retriever"} == set()
+
+
+def test_every_package_is_in_the_wheel_and_type_checked() -> None:
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    wheel = tools["setuptools"]["packages"]["find"]["include"]
+    assert {name.removesuffix("*") for name in wheel} == set(PACKAGES)
+    assert set(tools["mypy"]["packages"]) == set(PACKAGES)
+    found = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert found == set(PACKAGES)
+
+
+def test_evaluation_is_imported_by_submodule_only() -> None:
+    """``import eval`` would hide Python's own function of that name."""
+    for path in committed_files():
+        if path.suffix == ".py":
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    assert "eval" not in [alias.asname or alias.name for alias in node.names], path
 
 
 def test_no_file_names_a_path_of_somebodys_machine() -> None:
