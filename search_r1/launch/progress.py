@@ -17,7 +17,6 @@ from search_r1.progress import Progress, read_progress
 Metrics = dict[str, Any]
 _MINUTE_S = 60
 _POLL_S = 0.5
-_SKEW_S = 1.0  # files of a shared disk may carry another machine's clock
 
 
 class Forecast(Protocol):
@@ -57,7 +56,7 @@ def watch(
     try:
         while (code := service.poll()) is None:
             now = time.time()
-            progress = read_progress(run_dir, since=began_at - _SKEW_S)
+            progress = read_progress(run_dir, since=began_at)
             left_s = forecast.left_s(progress, now, began_at)
             starting_s = forecast.starting_s(progress)
             screen.show(*describe(progress, name, now, began_at, left_s, starting_s))
