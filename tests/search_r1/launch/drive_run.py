@@ -1,9 +1,10 @@
 """Runs the launcher with a fake trainer: ``drive_run.py INDEX RUN_DIR``."""
 
+import os
 import sys
 from pathlib import Path
 
-from search_r1.launch import cli, preflight, run
+from search_r1.launch import cli, preflight, run, stages
 
 FAKES = Path(__file__).parent
 index, run_dir = sys.argv[1:]
@@ -12,9 +13,12 @@ config = {
     "data": {"train_batch_size": 6, "train_files": "", "val_files": ""},
     "reward": {"custom_reward_function": {"path": None}},
     "actor_rollout_ref": {"model": {"path": "hub/model"}, "rollout": {"n": 6}},
+    "critic": {"model": {"path": None}},
     "search_r1": {"retriever": {"client": {}, "index": index}, "env": {"A_VARIABLE": "1"}},
     "ray_kwargs": {"ray_init": {"address": "local"}},
 }
+if os.environ.get("FAKE_COLD_START"):
+    config["search_r1"] |= {"cold_start": {"questions": "rows.parquet"}, "loop": {}}
 plan = {
     "preset": "quickstart",
     "overrides": [],
@@ -25,6 +29,12 @@ plan = {
 run.request_plan = lambda preset, overrides: plan
 run._TRAINER = (str(FAKES / "fake_trainer.py"),)
 run.probe_command = lambda config, step: [sys.executable, str(FAKES / "fake_probe.py"), str(config)]
+stages.cold_start_children = lambda config, run_dir, folder: [
+    stages.Child(
+        "cold start",
+        [sys.executable, str(FAKES / "fake_cold_start.py"), str(run_dir / "config.yaml"), folder],
+    )
+]
 preflight.require_ready = lambda config: None
 run._EXIT_GRACE_S = 0.5
 sys.exit(cli.main(["quickstart"]))

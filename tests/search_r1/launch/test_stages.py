@@ -81,27 +81,28 @@ def test_another_setting_or_a_receipt_of_other_inputs_does_not_count(
 def test_demonstrations_come_first_and_are_made_once(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
-    path = tmp_path / "config.yaml"
-    made, trained = stages.cold_start_children(config, path, tmp_path)
+    path, folder = tmp_path / "run" / "config.yaml", tmp_path / "cold"
+    made, trained = stages.cold_start_children(config, path.parent, folder)
     assert (made.name, trained.name) == ("demonstrations", "cold start")
     assert made.command == [
         *(sys.executable, "-m", "data_prep.demonstrations"),
-        *("--config", str(path), "--out", str(tmp_path)),
+        *("--config", str(path), "--out", str(folder)),
     ]
-    module = ["-m", "search_r1.verl_plugin.cold_start", str(path), str(tmp_path)]
+    module = ["-m", "search_r1.verl_plugin.cold_start", str(path), str(folder)]
     assert trained.command == [sys.executable, *module]
-    (tmp_path / "demonstrations.jsonl").touch()
-    assert list(stages.cold_start_children(config, path, tmp_path)) == [trained]
+    folder.mkdir()
+    (folder / "demonstrations.jsonl").touch()
+    assert list(stages.cold_start_children(config, path.parent, folder)) == [trained]
 
 
 def test_several_gpus_train_under_torchrun(config: dict[str, Any], tmp_path: Path) -> None:
     config["trainer"] = {"device": "cuda", "n_gpus_per_node": 8}
-    *_, trained = stages.cold_start_children(config, tmp_path / "c.yaml", tmp_path)
+    *_, trained = stages.cold_start_children(config, tmp_path, tmp_path)
     assert trained.command[1:5] == ["-m", "torch.distributed.run", "--standalone",
                                     "--nproc-per-node=8"]  # fmt: skip
     assert trained.command[5:7] == ["-m", "search_r1.verl_plugin.cold_start"]
     config["trainer"] = {"device": "cuda", "n_gpus_per_node": 1}
-    *_, alone = stages.cold_start_children(config, tmp_path / "c.yaml", tmp_path)
+    *_, alone = stages.cold_start_children(config, tmp_path, tmp_path)
     assert "torch.distributed.run" not in alone.command
 
 
