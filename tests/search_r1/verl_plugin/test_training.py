@@ -31,7 +31,8 @@ def world(tmp_path_factory, tiny_passages, tiny_questions):
     corpus.write_text("".join(json.dumps(passage) + "\n" for passage in tiny_passages))
     build_index(corpus, folder / "index", "bm25")
     questions = [
-        ("tiny", Question(q["id"], q["question"], tuple(q["gold_answers"]))) for q in tiny_questions
+        ("tiny", Question(q["id"], q["question"], tuple(q["gold_answers"]), "known", q["question"]))
+        for q in tiny_questions
     ]
     write_rows(make_rows(questions, "train", "search_r1"), folder / "train.parquet")
     write_rows(make_rows(questions[:4], "test", "search_r1"), folder / "test.parquet")
@@ -51,6 +52,7 @@ def world(tmp_path_factory, tiny_passages, tiny_questions):
         "actor_rollout_ref.rollout.n=4",
         "actor_rollout_ref.rollout.max_model_len=1024",
         "trainer.total_training_steps=2",
+        "trainer.val_before_train=true",
         "trainer.test_freq=1",
         "trainer.save_freq=1",
     ]
@@ -58,14 +60,17 @@ def world(tmp_path_factory, tiny_passages, tiny_questions):
 
 
 def start(world, name, *overrides):
-    """Start the launcher; its output goes to a file beside its runs."""
+    """Start the launcher; its output goes to a file beside its runs, and so do its artifacts."""
     folder, common = world
     runs = folder / name
     runs.mkdir(exist_ok=True)
-    environment = dict(os.environ) | {"SEARCH_R1_RUNS": str(runs)}
+    environment = os.environ | {"SEARCH_R1_RUNS": str(runs), "SEARCH_R1_ARTIFACTS": str(runs)}
     command = [sys.executable, "-m", "search_r1.launch", "quickstart", *common, *overrides]
     with (runs / "output.txt").open("a") as output:
         return subprocess.Popen(command, env=environment, stdout=output, stderr=output), runs
+
+
+RL_ONLY = ("search_r1.cold_start=null", "search_r1.evaluation=null", "search_r1.prompt=null")
 
 
 def only_run(runs):
@@ -82,6 +87,7 @@ def test_ppo_with_critic_and_reference_trains_the_weights_vllm_samples_from(worl
     launcher, runs = start(
         world,
         "ppo",
+        *RL_ONLY,
         f"critic.model.path={world[0] / 'model'}",
         "critic.ppo_max_token_len_per_gpu=4096",
         "algorithm.adv_estimator=gae",
@@ -133,14 +139,64 @@ def changed_logprobs(run_dir):
     return all(before[question] != after[question] for question in before)
 
 
+def test_a_run_begins_from_a_cold_start_and_compares_its_models(world):
+    """The quickstart's stages: demonstrations, supervised training, GRPO, one evaluation."""
+    folder, _ = world
+    rows = {"train": folder / "train.parquet", "test": folder / "test.parquet"}
+    launcher, runs = start(
+        world,
+        "stages",
+        "search_r1.prompt=bare",
+        f"search_r1.cold_start.questions={rows['train']}",
+        "search_r1.cold_start.num_questions=4",
+        "++search_r1.cold_start.batch_size=4",
+        "++search_r1.cold_start.lr=0.003",
+        f"search_r1.evaluation.questions={rows['test']}",
+        "search_r1.evaluation.num_questions=4",
+        "search_r1.evaluation.base_prompt=bare",
+        "trainer.val_before_train=false",
+        "trainer.test_freq=-1",
+        "trainer.total_training_steps=1",
+    )
+    assert launcher.wait() == 0, (runs / "output.txt").read_text()[-6000:]
+    run_dir = only_run(runs)
+    (cold_start,) = (runs / "cold_start").iterdir()
+    notes = json.loads((run_dir / "launch.json").read_text())
+    assert notes["cold_start"]["folder"] == str(cold_start)
+    assert notes["cold_start"]["updates"] == 2
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(cold_start / "model")
+    answered = {path.stem: read_lines(path) for path in (run_dir / "eval").glob("*.jsonl")}
+    assert set(answered) == {
+        *("base.search.greedy", "cold_start.search.greedy", "cold_start.search.sampled"),
+        *(f"trained.{method}.greedy" for method in ("search", "search_always", "search_never")),
+    }
+    for records in (*answered.values(), all_records(run_dir)):
+        assert records
+        for record in records:
+            assert not list(find_problems(record, tokenizer.decode))
+    assert {len(records) for records in answered.values()} == {4}
+    # One engine, other weights: the same prompt is gone on with by another probability.
+    before, after = (
+        {r["uid"]: (r["prompt_ids"], r["response_logprobs"][0]) for r in answered[f"{name}.greedy"]}
+        for name in ("base.search", "cold_start.search")
+    )
+    for uid, (prompt_ids, logprob) in before.items():
+        assert after[uid][0] == prompt_ids
+        assert after[uid][1] != logprob
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert set(summary["evaluation"]["rows"]) == set(answered)
+
+
 def test_a_killed_run_goes_on_from_its_last_checkpoint(world):
     """GRPO with tool calls in chat messages, scored by verl's reward worker."""
     overrides = [
+        *RL_ONLY,
         "search_r1.prompt_style=chat",
         "search_r1.result_style=chat",
         "search_r1.parser=hermes",
         "+search_r1.parser_options.is_single_call=true",
-        "search_r1.is_format_checked=false",  # the rows' prompt shows search tags
         "trainer.total_training_steps=3",
         "reward.custom_reward_function.path=pkg://search_r1.verl_plugin.reward",
         "reward.num_workers=1",
