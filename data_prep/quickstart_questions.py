@@ -14,6 +14,7 @@ from typing import Any
 from data_prep.answerable import answerable_questions
 from data_prep.assets import read_member
 from data_prep.knowledge.candidates import Candidate
+from data_prep.knowledge.labels import RULE
 from data_prep.knowledge.mix import TEST_CYCLE, TRAIN_CYCLE, interleave
 from data_prep.knowledge.questions import Labelled, choose_knowledge_questions
 from data_prep.knowledge.samples import AGAIN
@@ -134,6 +135,7 @@ def make_questions(parts: QuestionParts, target: Path, options: QuestionOptions)
         # Changes whenever the wording of the prompt does.
         "prompt": build_prompt(options.prompt_name, "QUESTION?"),
         "options": asdict(options),
+        "labels": RULE,
         "questions_version": 3,
     }
     if is_current(target, inputs):
