@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 import verl.utils.model
+import verl.workers.config.model
 from torch.distributed.fsdp import CPUOffloadPolicy
 from transformers import AutoModelForTokenClassification
+from verl.utils.model import update_model_config
 from verl.workers import engine_workers
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp import transformer_impl
@@ -34,6 +36,16 @@ def _load_value_model(
     return model
 
 
+def _override_config(module_config: Any, override_config_kwargs: dict[str, Any]) -> None:
+    """Override as verl does, but for the attention, which it has passed to transformers before.
+
+    As a key of the config it would be saved with the model, and whoever loads that knows no
+    attention of this name.
+    """
+    kept = {k: v for k, v in override_config_kwargs.items() if k != "attn_implementation"}
+    update_model_config(module_config, override_config_kwargs=kept)
+
+
 # verl names the backend "cpu:gloo,<device>:<backend>"; torch refuses it when both are the CPU.
 engine_workers.initialize_global_process_group_ray = functools.partial(
     engine_workers.initialize_global_process_group_ray, backend="cpu:gloo"
@@ -41,6 +53,7 @@ engine_workers.initialize_global_process_group_ray = functools.partial(
 transformer_impl.CPUOffloadPolicy = _unpinned_offload_policy
 transformer_impl.prepare_micro_batches = reporting(prepare_trained_micro_batches)
 verl.utils.model.load_valuehead_model = _load_value_model
+verl.workers.config.model.update_model_config = _override_config
 
 
 @EngineRegistry.register(model_type="language_model", backend="fsdp2", device="cpu")

@@ -187,6 +187,11 @@ def test_a_run_begins_from_a_cold_start_and_compares_its_models(world):
         assert after[uid][1] != logprob
     summary = json.loads((run_dir / "summary.json").read_text())
     assert set(summary["evaluation"]["rows"]) == set(answered)
+    from transformers import AutoModelForCausalLM
+
+    saved = run_dir / "checkpoints" / "global_step_1" / "actor" / "huggingface"
+    for folder in (cold_start / "model", saved):  # anybody can load them
+        AutoModelForCausalLM.from_pretrained(folder)
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(world):
