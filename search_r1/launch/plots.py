@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,28 +72,58 @@ def plot_curves(run_dir: Path, target: Path) -> None:
             lambda axes: draw_matches(axes, steps, rows),
             lambda axes: draw_models(axes, rows),
         ]
-    panels: list[Callable[[Any], None]] = [
-        *seen,
+    others: list[Callable[[Any], None]] = [
         lambda axes: _reward(axes, steps),
         lambda axes: _searches(axes, steps),
         lambda axes: _turns(axes, steps),
         lambda axes: _entropy(axes, steps),
         lambda axes: _time(axes, steps),
     ]
+    panels = [*seen, *others]
+    preset = runs.read_notes(run_dir).get("preset") or run_dir.parent.name
+    title = f"{preset}, {len(steps)} steps  ({run_dir.name})"
+    _draw_page(panels, 2, title, target, bars=seen[-1:] if compared else [])
+
+
+def plot_when(run_dir: Path, target: Path) -> bool:
+    """Draw when the model searches, and what that did to its answers, as one small picture.
+
+    Returns:
+        False, with nothing drawn, when the run compared no models.
+    """
+    compared = compare_models(run_dir)
+    if compared is None:
+        return False
+    steps, rows = training_steps(read_metrics(run_dir)), compared["rows"]
+    panels: list[Callable[[Any], None]] = [
+        lambda axes: draw_searching(axes, steps, rows),
+        lambda axes: draw_matches(axes, steps, rows),
+        lambda axes: draw_models(axes, rows),
+    ]
+    _draw_page(panels, 1, "", target, bars=panels[-1:])
+    return True
+
+
+def _draw_page(
+    panels: Sequence[Callable[[Any], None]],
+    lines: int,
+    title: str,
+    target: Path,
+    bars: Sequence[Callable[[Any], None]] = (),
+) -> None:
+    """Draw panels in so many lines; all but the bars have steps below them."""
     with plt.rc_context(_STYLE):
-        columns = len(panels) // 2
-        size = (4.4 * columns, 6.8)
-        figure, grid = plt.subplots(2, columns, figsize=size, layout="constrained")
+        columns = len(panels) // lines
+        size = (4.4 * columns, 3.4 * lines)
+        figure, grid = plt.subplots(lines, columns, figsize=size, layout="constrained")
         for draw, axes in zip(panels, grid.flat, strict=True):
             draw(axes)
             axes.grid(visible=False, axis="x")
-            if not axes.get_xlabel() and not (compared and draw is seen[-1]):
+            if draw not in bars:
                 axes.set_xlabel("step")
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        preset = runs.read_notes(run_dir).get("preset") or run_dir.parent.name
-        figure.suptitle(
-            f"{preset}, {len(steps)} steps  ({run_dir.name})", x=0.01, ha="left", size=12
-        )
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", size=12)
         partial = target.with_suffix(".partial.png")
         figure.savefig(partial, dpi=130)
         plt.close(figure)

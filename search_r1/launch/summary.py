@@ -30,6 +30,7 @@ from search_r1.launch.records import (
 from search_r1.launch.tables import format_summary
 
 CURVES = "curves.png"
+WHEN = "when.png"
 _PACKAGES = (
     *(
         "verl",
@@ -225,9 +226,10 @@ def main(argv: list[str] | None = None) -> int:
     except (LaunchError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    from search_r1.launch.plots import plot_curves
+    from search_r1.launch.plots import plot_curves, plot_when
 
     plot_curves(run_dir, run_dir / CURVES)
+    plot_when(run_dir, run_dir / WHEN)
     runs.write_json(run_dir / runs.SUMMARY, summary)
     sys.stdout.write(format_summary(summary, run_dir))
     return 0
