@@ -25,6 +25,9 @@ class RewardConfig:
     that seldom writes a call in the right form."""
     searches: float = 0.0
     """Weight of each answered search; negative is a cost."""
+    searches_when_right: float = 0.0
+    """Weight of each answered search of a trajectory whose answer is an exact match; negative is a
+    cost that only right answers pay, so that a group that is all wrong says nothing of searching."""
     duplicate_queries: float = 0.0
     """Weight of each search for what was searched before, on top of ``searches``."""
     unanswered: float = 0.0
@@ -45,7 +48,7 @@ class RewardConfig:
 
 
 _MERITS = ("em", "f1", "format", "well_formed")
-_COUNTS = ("searches", "duplicate_queries", "unanswered")
+_COUNTS = ("searches", "searches_when_right", "duplicate_queries", "unanswered")
 _PARTS = (*_MERITS, *_COUNTS)
 
 
@@ -54,14 +57,17 @@ def score(trajectory: Trajectory, config: RewardConfig) -> dict[str, float]:
 
     Returns:
         ``total`` (what is trained on); ``em``, ``sub_em``, ``f1``, ``format`` and ``well_formed``,
-        each from 0 to 1; the counts ``searches``, ``duplicate_queries`` and ``unanswered``.
+        each from 0 to 1; the counts ``searches``, ``searches_when_right``, ``duplicate_queries``
+        and ``unanswered``.
     """
     outcome = outcome_scores(trajectory.prediction, trajectory.gold_answers)
+    counts = behaviour_counts(trajectory)
     parts = {
         **outcome,
         "format": format_score(trajectory),
         "well_formed": well_formed_score(trajectory),
-        **behaviour_counts(trajectory),
+        **counts,
+        "searches_when_right": counts["searches"] * outcome["em"],
     }
     return {"total": weigh(parts, config), **parts}
 

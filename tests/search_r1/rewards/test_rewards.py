@@ -24,6 +24,7 @@ def test_a_right_answer_scores_one_by_default():
         "format": 1.0,
         "well_formed": 1.0,
         "searches": 0.0,
+        "searches_when_right": 0.0,
         "duplicate_queries": 0.0,
         "unanswered": 0.0,
     }
