@@ -15,7 +15,7 @@ from search_r1.metrics import INFRASTRUCTURE, Record, searches_of
 
 GROUPS = ("known", "unknown", "known_and_unknown", "real")
 ROWS = {
-    "base.search.greedy": "before, with its best prompt",
+    "base.search.greedy": "before, with its own prompt",
     "cold_start.search.greedy": "after the cold start",
     "cold_start.search.sampled": "  the same, sampled at T = 1",
     "trained.search.greedy": "after reinforcement learning",

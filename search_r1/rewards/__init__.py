@@ -27,7 +27,7 @@ class RewardConfig:
     """Weight of each answered search; negative is a cost."""
     searches_when_right: float = 0.0
     """Weight of each answered search of a trajectory whose answer is an exact match; negative is a
-    cost that only right answers pay, so that a group that is all wrong says nothing of searching."""
+    cost that only right answers pay: a group that is all wrong then says nothing of searching."""
     duplicate_queries: float = 0.0
     """Weight of each search for what was searched before, on top of ``searches``."""
     unanswered: float = 0.0

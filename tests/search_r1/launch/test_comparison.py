@@ -112,7 +112,7 @@ def test_the_table_says_it_in_lines(compared_run: Path) -> None:
     assert heads == "known (4) unknown (4) NQ, TriviaQA (2)"
     cells = {line[:31].strip(): line[31:].split() for line in lines[2:6]}
     assert cells == {
-        "before, with its best prompt": ["25%,", "100%", "0%,", "100%", "0%,", "100%"],
+        "before, with its own prompt": ["25%,", "100%", "0%,", "100%", "0%,", "100%"],
         "after the cold start": ["50%,", "50%", "25%,", "50%", "0%,", "100%"],
         "after reinforcement learning": ["75%,", "25%", "100%,", "100%", "50%,", "100%"],
         "made to answer at once": ["75%,", "0%", "0%,", "0%", "0%,", "0%"],

@@ -139,6 +139,17 @@ def changed_logprobs(run_dir):
     return all(before[question] != after[question] for question in before)
 
 
+def assert_other_weights(before, after):
+    """One engine, other weights: the same prompt is gone on with by another probability."""
+    first, second = (
+        {r["uid"]: (r["prompt_ids"], r["response_logprobs"][0]) for r in records}
+        for records in (before, after)
+    )
+    for uid, (prompt_ids, logprob) in first.items():
+        assert second[uid][0] == prompt_ids
+        assert second[uid][1] != logprob
+
+
 def test_a_run_begins_from_a_cold_start_and_compares_its_models(world):
     """The quickstart's stages: demonstrations, supervised training, GRPO, one evaluation."""
     folder, _ = world
@@ -177,14 +188,7 @@ def test_a_run_begins_from_a_cold_start_and_compares_its_models(world):
         for record in records:
             assert not list(find_problems(record, tokenizer.decode))
     assert {len(records) for records in answered.values()} == {4}
-    # One engine, other weights: the same prompt is gone on with by another probability.
-    before, after = (
-        {r["uid"]: (r["prompt_ids"], r["response_logprobs"][0]) for r in answered[f"{name}.greedy"]}
-        for name in ("base.search", "cold_start.search")
-    )
-    for uid, (prompt_ids, logprob) in before.items():
-        assert after[uid][0] == prompt_ids
-        assert after[uid][1] != logprob
+    assert_other_weights(answered["base.search.greedy"], answered["cold_start.search.greedy"])
     summary = json.loads((run_dir / "summary.json").read_text())
     assert set(summary["evaluation"]["rows"]) == set(answered)
     from transformers import AutoModelForCausalLM
