@@ -82,8 +82,8 @@ def trained_mask(micro_batch: TensorDict) -> torch.Tensor | None:
 def prepare_trained_micro_batches(data: TensorDict, **options: Any) -> Any:
     """Split a batch as verl does, without the rows that have no advantage and so no gradient.
 
-    In a group whose trajectories were all right, or all wrong, every advantage is 0. verl has
-    counted the tokens of the whole batch before, so what is left is weighed as it was.
+    In a group whose rewards are all equal every advantage is 0. verl has counted the tokens of the
+    whole batch before, so what is left is weighed as it was.
     """
     return prepare_micro_batches(data=_with_advantage(data), **options)
 
