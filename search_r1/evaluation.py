@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from search_r1.prompts import prompt_names
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluationConfig:
@@ -21,4 +23,9 @@ class EvaluationConfig:
             raise ValueError(
                 f"search_r1.evaluation.num_questions is {self.num_questions}; at least 1 is "
                 "needed, or set search_r1.evaluation=null for none."
+            )
+        if self.base_prompt is not None and self.base_prompt not in prompt_names():
+            raise ValueError(
+                f"search_r1.evaluation.base_prompt is {self.base_prompt!r}; it must be one of "
+                f"{', '.join(prompt_names())}, or null for the run's own."
             )

@@ -10,8 +10,9 @@ from typing import Any
 
 from search_r1.launch import runs
 from search_r1.launch.compute_dtype import fill_compute_dtype
-from search_r1.launch.errors import LaunchError
+from search_r1.launch.errors import require_fit
 from search_r1.launch.places import CONFIGS, locate
+from search_r1.launch.stage_checks import STAGE_CHECKS
 from search_r1.search_config import split_urls
 
 Config = dict[str, Any]  # a composed config as plain containers, interpolations resolved
@@ -110,22 +111,17 @@ def check_consistency(config: Config) -> None:
         check(config)
 
 
-def _require(is_met: bool, problem: str) -> None:
-    if not is_met:
-        raise LaunchError(f"the config does not fit together: {problem}")
-
-
 def _check_lengths(config: Config) -> None:
     data, rollout = config["data"], config["actor_rollout_ref"]["rollout"]
     response, limit = _loop(config)["max_response_tokens"], data["max_response_length"]
-    _require(
+    require_fit(
         response <= limit,
         f"search_r1.loop.max_response_tokens={response} is more than "
         f"data.max_response_length={limit}; verl has no room for such a response.",
     )
     total = data["max_prompt_length"] + limit
     longest = rollout.get("max_model_len")
-    _require(
+    require_fit(
         longest is None or total <= longest,
         f"data.max_prompt_length + data.max_response_length = {total} is more than "
         f"actor_rollout_ref.rollout.max_model_len={longest}; vLLM would refuse the last turns.",
@@ -169,7 +165,7 @@ def _check_micro_batches(config: Config) -> None:
         tokens = section[key.rpartition(".")[2]]
         holder = section if section is config["critic"] else actor  # they share a sequence alike
         gpus = holder.get("ulysses_sequence_parallel_size") or 1
-        _require(
+        require_fit(
             not is_used or tokens * gpus >= total,
             f"{key}={tokens}{f' (of {gpus} GPUs each)' if gpus > 1 else ''} is less than one "
             f"sequence of {total} tokens (data.max_prompt_length + data.max_response_length).",
@@ -179,7 +175,7 @@ def _check_micro_batches(config: Config) -> None:
 def _check_turns(config: Config) -> None:
     loop = _loop(config)
     turn, response = loop["max_turn_tokens"], loop["max_response_tokens"]
-    _require(
+    require_fit(
         turn <= response,
         f"search_r1.loop.max_turn_tokens={turn} is more than max_response_tokens={response}.",
     )
@@ -188,14 +184,14 @@ def _check_turns(config: Config) -> None:
 def _check_batches(config: Config) -> None:
     batch = config["data"]["train_batch_size"]
     mini = config["actor_rollout_ref"]["actor"]["ppo_mini_batch_size"]
-    _require(
+    require_fit(
         batch >= mini and batch % mini == 0,
         f"data.train_batch_size={batch} is not a multiple of "
         f"actor_rollout_ref.actor.ppo_mini_batch_size={mini} (both count questions).",
     )
     estimator = config["algorithm"]["adv_estimator"]
     group = config["actor_rollout_ref"]["rollout"]["n"]
-    _require(
+    require_fit(
         not str(estimator).startswith("grpo") or group > 1,
         f"algorithm.adv_estimator={estimator} compares trajectories of one question, but "
         f"actor_rollout_ref.rollout.n={group}; make it at least 2.",
@@ -205,7 +201,7 @@ def _check_batches(config: Config) -> None:
 def _check_devices(config: Config) -> None:
     per_node = config["trainer"]["n_gpus_per_node"]
     parallel = config["actor_rollout_ref"]["rollout"]["tensor_model_parallel_size"]
-    _require(
+    require_fit(
         parallel <= per_node * config["trainer"]["nnodes"]
         and (per_node % parallel == 0 or parallel % per_node == 0),
         f"actor_rollout_ref.rollout.tensor_model_parallel_size={parallel} does not divide "
@@ -213,7 +209,7 @@ def _check_devices(config: Config) -> None:
     )
     asks_cpu = config["trainer"]["device"] == "cpu"
     has_platform = config["search_r1"]["env"].get("VERL_PLATFORM") == "cpu"
-    _require(
+    require_fit(
         asks_cpu == has_platform,
         f"trainer.device={config['trainer']['device']} but search_r1.env.VERL_PLATFORM="
         f"{config['search_r1']['env'].get('VERL_PLATFORM')}; the CPU platform needs both.",
@@ -223,12 +219,12 @@ def _check_devices(config: Config) -> None:
 def _check_retriever(config: Config) -> None:
     urls = retriever_urls(config)
     for url in urls:
-        _require(
+        require_fit(
             url.startswith(("http://", "https://")),
             f"search_r1.retriever.client.url={url!r} is not an http address, "
             "such as http://127.0.0.1:8000.",
         )
-    _require(
+    require_fit(
         bool(urls or config["search_r1"]["retriever"].get("index")),
         "search_r1.retriever names neither a server that runs (client.url) nor an index to serve "
         "(index).",
@@ -238,7 +234,7 @@ def _check_retriever(config: Config) -> None:
 def _check_held_out(config: Config) -> None:
     data = config["data"]
     samples = data.get("val_max_samples") or -1
-    _require(
+    require_fit(
         samples <= 0 or data.get("seed") is not None or not data.get("shuffle", True),
         f"data.val_max_samples={samples} draws held-out questions, and without data.seed every "
         "process draws others, a resumed run too; set data.seed=0.",
@@ -247,7 +243,7 @@ def _check_held_out(config: Config) -> None:
 
 def _check_reward(config: Config) -> None:
     path = config["reward"]["custom_reward_function"].get("path")
-    _require(
+    require_fit(
         not path or config["reward"]["num_workers"] > 0,
         f"reward.custom_reward_function.path={path} scores in verl's reward workers, but "
         "reward.num_workers=0; set reward.num_workers=1.",
@@ -263,4 +259,5 @@ _CHECKS: tuple[Callable[[Config], None], ...] = (
     _check_retriever,
     _check_held_out,
     _check_reward,
+    *STAGE_CHECKS,
 )

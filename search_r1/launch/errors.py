@@ -19,3 +19,9 @@ class StoppedError(LaunchError):
     def __init__(self, signal_number: int) -> None:
         super().__init__("stopped on request")
         self.exit_code = 128 + signal_number
+
+
+def require_fit(is_met: bool, problem: str) -> None:
+    """Raise LaunchError with a problem between sections of a config, unless all is well."""
+    if not is_met:
+        raise LaunchError(f"the config does not fit together: {problem}")

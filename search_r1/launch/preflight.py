@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from search_r1.cold_start import ColdStartConfig
+from search_r1.evaluation import EvaluationConfig
 from search_r1.launch.derive import (
     Config,
     is_remote_cluster,
@@ -33,6 +35,7 @@ _MAKERS = (
     ("questions/hotpotqa/", "python -m data_prep.hotpotqa"),
 )
 QUICKSTART = _MAKERS[0][1]
+_STAGES = {"cold_start": ColdStartConfig, "evaluation": EvaluationConfig}  # have question files
 _SERVES = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)  # Search-R1's own server has no /ready
 
 
@@ -85,7 +88,7 @@ def local_inputs(config: Config) -> list[tuple[str, str]]:
     for key in ("train_files", "val_files"):
         files = config["data"][key]
         inputs += [(f"data.{key}", f) for f in (files if isinstance(files, list) else [files])]
-    for name in ("cold_start", "evaluation"):
+    for name in _STAGES:
         if section := config["search_r1"].get(name):
             inputs.append((f"search_r1.{name}.questions", section["questions"]))
     own_reward = config["reward"]["custom_reward_function"].get("path")
@@ -119,6 +122,28 @@ def _check_inputs(config: Config) -> Iterator[str]:
         maker = maker_of(path)
         hint = f"make it with: {maker}" if maker else f"correct the path, or set {key}=PATH"
         yield f"{key}: there is no {path}; {hint}"
+
+
+def _check_questions(config: Config) -> Iterator[str]:
+    """A stage that runs out of questions would do so hours later; the footer has their number."""
+    for name, settings_of in _STAGES.items():
+        section = config["search_r1"].get(name)
+        if not section or not Path(section["questions"]).is_file():
+            continue
+        import pyarrow.parquet  # late: few runs of the launcher need it
+
+        wanted = settings_of(**section).num_questions
+        try:
+            found = pyarrow.parquet.read_metadata(section["questions"]).num_rows
+        except pyarrow.ArrowInvalid as error:
+            yield f"search_r1.{name}.questions: {section['questions']} is no parquet file: {error}"
+            continue
+        if found < wanted:
+            yield (
+                f"search_r1.{name}.questions: {section['questions']} has {found} questions and "
+                f"search_r1.{name}.num_questions asks for {wanted}; lower it, or name "
+                "a larger file."
+            )
 
 
 def _check_memory(config: Config) -> Iterator[str]:
@@ -250,6 +275,7 @@ def count_gpus() -> int:
 _CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     _check_python,
     _check_inputs,
+    _check_questions,
     _check_memory,
     _check_shared_memory,
     _check_disk,

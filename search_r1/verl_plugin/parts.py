@@ -18,6 +18,7 @@ from search_r1.prompts import build_prompt
 from search_r1.search_client import SearchClient
 from search_r1.styles import Message
 from search_r1.tools.base import ToolFailedError
+from search_r1.types import ToolCall
 from search_r1.verl_plugin.progress_rollout import RolloutProgress
 from search_r1.verl_plugin.settings import SearchSettings, read_settings
 
@@ -75,6 +76,8 @@ def check_prompts(config: DictConfig) -> None:
     except ToolFailedError as error:
         raise ValueError(f"a tool of search_r1.tools cannot be used: {error}") from error
     try:
+        if made.settings.cold_start or made.settings.evaluation:  # both have calls written for them
+            made.parts.parser.write_call(ToolCall("search", {"query": "any"}))
         for key in ("train_files", "val_files"):
             files = config.data[key]
             for file in [files] if isinstance(files, str) else files:

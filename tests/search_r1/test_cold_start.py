@@ -51,6 +51,12 @@ def test_an_evaluation_of_no_question_is_refused():
         EvaluationConfig("q.parquet", num_questions=0)
 
 
+def test_an_evaluation_in_an_unknown_prompt_is_refused():
+    assert EvaluationConfig("q.parquet", base_prompt="two_shot").base_prompt == "two_shot"
+    with pytest.raises(ValueError, match=r"base_prompt is 'two_shots'; it must be one of bare, "):
+        EvaluationConfig("q.parquet", base_prompt="two_shots")
+
+
 @pytest.fixture
 def config(tmp_path):
     """A run's config over a model folder, a question file and an index that are there."""

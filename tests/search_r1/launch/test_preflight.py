@@ -3,6 +3,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from search_r1.launch import preflight
@@ -68,6 +70,25 @@ def test_every_missing_file_is_named_with_what_makes_it(
     assert problems[2].endswith("correct the path, or set data.train_files=PATH")
     with pytest.raises(LaunchError, match=r"data_prep\.hotpotqa"):
         preflight.require_ready(config)
+
+
+@pytest.mark.parametrize("name", ["cold_start", "evaluation"])
+def test_too_few_questions_for_a_stage_are_told(
+    config: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "questions.parquet"
+    pq.write_table(pa.table({"question": ["a", "b", "c"]}), path)
+    config["search_r1"][name] = {"questions": str(path), "num_questions": 5}
+    assert only_problem(config).endswith(
+        f"has 3 questions and search_r1.{name}.num_questions asks for 5; lower it, or name a "
+        "larger file."
+    )
+    config["search_r1"][name]["num_questions"] = 3
+    if name == "cold_start":
+        config["search_r1"][name]["batch_size"] = 2
+    assert preflight.problems(config) == []
+    path.write_bytes(b"rows")
+    assert "questions.parquet is no parquet file" in only_problem(config)
 
 
 def test_a_model_on_a_hub_is_not_looked_for_on_disk(config: dict[str, Any]) -> None:

@@ -42,6 +42,14 @@ def test_a_prompt_in_another_format_than_the_parsers_is_refused(config_of):
     check_prompts(config_of(parser="hermes", is_format_checked=False))
 
 
+@pytest.mark.parametrize("stage", ["cold_start", "evaluation"])
+def test_stages_in_a_format_that_writes_no_calls_are_refused(config_of, stage):
+    section = {stage: {"questions": "q.parquet"}, "is_format_checked": False}
+    check_prompts(config_of(parser="hermes", **section))
+    with pytest.raises(ValueError, match="does not write calls"):
+        check_prompts(config_of(parser="llama3_json", **section))
+
+
 def test_a_prompt_that_is_too_long_is_refused(config_of):
     with pytest.raises(ValueError, match=r"more than data.max_prompt_length=20; raise it"):
         check_prompts(config_of(max_prompt_length=20))
