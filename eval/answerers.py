@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from data_prep.rows import Row
 from data_prep.steps import DataPrepError
@@ -32,7 +33,7 @@ class Answerer:
         for one in self.methods:
             method, decoding = one.split(":")
             path = out / f"{self.name}.{method}.{decoding}.jsonl"
-            made.append(Pass(METHODS[method], DECODINGS[decoding], path))
+            made.append(Pass(METHODS[method], DECODINGS[decoding], path, self.model, self.prompt))
         return made
 
 
@@ -43,25 +44,45 @@ class Pass:
     method: Method
     decoding: Decoding
     path: Path
+    model: str = ""
+    prompt: str | None = None
 
     def missing(self, rows: Sequence[Row]) -> list[Row]:
         """Give the questions without a trajectory; a half-written last line is dropped first.
 
         What infrastructure ended is asked again.
+
+        Raises:
+            DataPrepError: If the file holds answers of another model, prompt or question file.
         """
         if not self.path.is_file():
             return list(rows)
+        questions = {uid_of(row): row["extra_info"]["question"] for row in rows}
         kept, answered = [], set()
         for line in self.path.read_bytes().split(b"\n"):
             try:
                 record = json.loads(line)
             except ValueError:
                 continue
+            self._require_own(record, questions)
             if record["stop_reason"] not in INFRASTRUCTURE:
                 kept.append(line)
                 answered.add(record["uid"])
         self.path.write_bytes(b"".join(line + b"\n" for line in kept))
         return [row for row in rows if uid_of(row) not in answered]
+
+    def _require_own(self, record: dict[str, Any], questions: dict[str, str]) -> None:
+        noted = record["metadata"]
+        found = noted.get("weights", ""), noted.get("prompt")
+        if found == (self.model, self.prompt):
+            if questions.get(record["uid"], record["question"]) == record["question"]:
+                return
+            found = (f"{found[0]} to other questions", found[1])
+        raise DataPrepError(
+            f"{self.path} holds answers of {found[0] or 'an unnamed model'} (prompt {found[1]}), "
+            f"and {self.model} (prompt {self.prompt}) was asked for; give another --name or --out, "
+            "or delete that file."
+        )
 
 
 def uid_of(row: Row) -> str:

@@ -108,6 +108,8 @@ class Evaluator:
             "data_source": row["data_source"],
             "knowledge": extra.get("knowledge", ""),
             "model": self._name,
+            "weights": one.model,
+            "prompt": one.prompt,
             "method": one.method.name,
             "decoding": one.decoding.name,
         }

@@ -101,9 +101,7 @@ _DESCRIPTIONS: tuple[Callable[[Record, Record | None], bool], ...] = (
         _is(after, "unknown", 1, True) and (before is None or not _is_right(before))
     ),
     # and to do without where it knows,
-    lambda after, before: (
-        _is(after, "known", 1, False) and (before is None or searches_of(before) > 0)
-    ),
+    lambda after, _: _is(after, "known", 1, False),
     lambda after, _: _is(after, "real", 1, True) or _is(after, "real", 1, False),
     # and what still goes wrong: found and not read, or not found; or not asked.
     lambda after, _: after["reward"]["em"] == 0 and _was_found(after),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,11 +103,27 @@ def evaluation_child(config: Config, run_dir: Path, base: str) -> Child | None:
     out = run_dir / "eval"
     out.mkdir(exist_ok=True)
     path = out / "plan.json"
+    _set_others_aside(plan, path)
     path.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
     options = ["--config", str(run_dir / runs.CONFIG), "--plan", str(path), "--out", str(out)]
     options += ["--questions", section["questions"]]
     options += ["--number", str(section.get("num_questions") or 144)]
     return Child("evaluation", [sys.executable, "-m", "eval.run", *options])
+
+
+def _set_others_aside(plan: list[dict[str, Any]], path: Path) -> None:
+    """Move answers away that an earlier plan had of another model: a run that went on has one."""
+    try:
+        earlier = {one["name"]: one for one in json.loads(path.read_text(encoding="utf-8"))}
+    except (OSError, ValueError):
+        return
+    for one in plan:
+        then = earlier.get(one["name"], one)
+        if (then["model"], then["prompt"]) != (one["model"], one["prompt"]):
+            for file in path.parent.glob(f"{one['name']}.*.jsonl"):
+                target = path.parent.parent / "abandoned" / f"{file.stem}_{int(time.time())}.jsonl"
+                target.parent.mkdir(exist_ok=True)
+                file.rename(target)
 
 
 def _answerer(

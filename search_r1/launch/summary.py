@@ -91,7 +91,7 @@ def summarize(run_dir: Path) -> dict[str, Any]:
         **_evaluation(read_evaluations(run_dir)),
         "evaluation": compare_models(run_dir),
         "readings": choose_readings(read_outcomes(run_dir)),
-        "cold_start": notes.get("cold_start"),
+        "cold_start": _cold_start(notes.get("cold_start")),
         "compute_dtype": config["search_r1"].get("compute_dtype"),
         "processor": processor.describe(),
         "searches_per_trajectory": _mean(steps, "search/searches_per_trajectory"),
@@ -106,6 +106,19 @@ def summarize(run_dir: Path) -> dict[str, Any]:
         "versions": dict(_versions()),
         "commit": _commit(),
         "command": [part["command"] for part in parts],
+    }
+
+
+def _cold_start(noted: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Give what a cold start wrote down, without the places of this machine."""
+    if noted is None:
+        return None
+    settings = noted.get("inputs", {}).get("settings", {})
+    shown = {"questions": Path(settings.get("questions", "")).name}
+    return {
+        **{key: value for key, value in noted.items() if key != "inputs"},
+        "folder": Path(noted["folder"]).name,
+        "settings": settings | shown,
     }
 
 

@@ -164,7 +164,9 @@ def train(config: dict[str, Any], folder: Path) -> None:
     sft_trainer.DistributedSampler = functools.partial(PairSampler, seed=wanted.seed)
     _start_process_group(config["trainer"]["device"])
     started = time.monotonic()
-    progress = ProgressFile(config["search_r1"].get("run_dir"), "cold_start")
+    is_first = os.environ["RANK"] == "0"  # all ranks do the same updates, and one is enough to tell
+    run_dir = config["search_r1"].get("run_dir") if is_first else None
+    progress = ProgressFile(run_dir, "cold_start")
     ColdStartTrainer(sft_config(config, wanted, folder), progress).fit()
     if int(os.environ["RANK"]) == 0:
         _keep_model(config, folder, wanted, time.monotonic() - started)

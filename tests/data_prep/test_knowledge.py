@@ -65,11 +65,11 @@ def test_sources_are_labelled_by_their_questions_and_others_are_dropped():
     known, unknown = Answers("a", ("a",) * 4), Answers("b", ("b",) * 4)
     candidates = [candidate("mostly_known", f"k{i}", "a") for i in range(5)]
     candidates += [candidate("unknown", f"u{i}", "a") for i in range(5)]
-    candidates += [candidate("half", f"h{i}", "a") for i in range(4)]
+    candidates += [candidate("between", f"h{i}", "a") for i in range(5)]
     samples = {("mostly_known", f"k{i}"): known for i in range(4)}
     samples |= {("mostly_known", "k4"): unknown}
     samples |= {("unknown", f"u{i}"): unknown for i in range(4)} | {("unknown", "u4"): known}
-    samples |= {("half", f"h{i}"): known if i < 2 else unknown for i in range(4)}
+    samples |= {("between", f"h{i}"): known if i < 2 else unknown for i in range(5)}
     kept, tallies = label_candidates(candidates, samples)
     assert [(c.question.text, c.question.knowledge) for c in kept] == [
         *((f"k{i}", "known") for i in range(4)),
@@ -82,7 +82,7 @@ def test_sources_are_labelled_by_their_questions_and_others_are_dropped():
         "known": 4,
         "unknown": 1,
     }
-    assert tallies["half"]["label"] == ""
+    assert tallies["between"]["label"] == ""
 
 
 def test_a_question_without_samples_says_how_to_get_them():

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -164,7 +165,7 @@ def test_the_engine_has_the_rollouts_options_without_its_weight_sync():
 
 
 def test_a_finished_evaluation_starts_no_engine(run, pass_of, rows, tmp_path):
-    run(pass_of())
+    run(replace(pass_of(), model="model"))
     config = {"search_r1": {}, "actor_rollout_ref": {"rollout": {}}}  # would not do for an engine
     answerer = Answerer("tiny", "model", None, ("search:greedy",))
     asyncio.run(evaluate(config, [answerer], rows, tmp_path))
@@ -254,3 +255,20 @@ def test_lines_are_json_of_one_record_each(run, pass_of, rows):
     one = pass_of()
     run(one)
     assert all(json.loads(line) for line in one.path.read_text().splitlines())
+
+
+@pytest.mark.parametrize("change", [{"model": "/models/other"}, {"prompt": "two_shot"}])
+def test_answers_of_another_model_or_prompt_are_not_taken_for_this_ones(run, pass_of, rows, change):
+    one = pass_of()
+    run(one)
+    with pytest.raises(DataPrepError, match=r"holds answers of .* was asked for; give another"):
+        replace(one, **change).missing(rows)
+    assert len(read_lines(one.path)) == len(rows)
+
+
+def test_answers_to_other_questions_are_not_taken_for_these(run, pass_of, rows):
+    one = pass_of()
+    run(one)
+    rows[0]["extra_info"]["question"] = "who wrote something else?"
+    with pytest.raises(DataPrepError, match="other questions"):
+        one.missing(rows)

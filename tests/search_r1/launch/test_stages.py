@@ -187,3 +187,20 @@ def test_a_checkpoint_without_weights_to_load_is_an_error(
     model.unlink()
     with pytest.raises(LaunchError, match=r"global_step_10/actor/huggingface holds no weights"):
         stages.evaluation_child(config, run_dir, "base")
+
+
+def test_answers_of_an_earlier_model_of_the_run_are_set_aside(
+    config: dict[str, Any], run_dir: Path
+) -> None:
+    base = config["actor_rollout_ref"]["model"]["path"]
+    stages.evaluation_child(config, run_dir, base)
+    for name in ("base", "trained"):
+        (run_dir / "eval" / f"{name}.search.greedy.jsonl").write_text("{}\n")
+    plan = json.loads((run_dir / "eval" / "plan.json").read_text())
+    plan[-1]["model"] = "/checkpoints/global_step_5"  # the run went on since
+    (run_dir / "eval" / "plan.json").write_text(json.dumps(plan))
+    stages.evaluation_child(config, run_dir, base)
+    assert [path.name for path in (run_dir / "eval").glob("*.jsonl")] == [
+        "base.search.greedy.jsonl"
+    ]
+    assert len(list((run_dir / "abandoned").glob("trained.search.greedy_*.jsonl"))) == 1
