@@ -35,8 +35,8 @@ type: setup  ## mypy, strict outside the verl plugin
 
 # Many tests wait for servers and processes, so one worker more than cores pays.
 PYTEST = $(BIN)/python -m pytest
-SIDE_BY_SIDE = $(PYTEST) -n $$(($$(nproc) + 1))
-FAST = $(SIDE_BY_SIDE) --dist worksteal
+SIDE_BY_SIDE = $(PYTEST) -n $$(($$(nproc) + 1)) --dist worksteal
+FAST = $(SIDE_BY_SIDE)
 SLOW = $(SIDE_BY_SIDE) -m "slow and not engine and not gpu and not network"
 ENGINE = $(PYTEST) -m "engine and not gpu and not network"
 # Every part runs, and one that failed is remembered; Ctrl-C ends them all.

@@ -41,7 +41,7 @@ def prepare(model, tmp_path):
         "++search_r1.cold_start.lr=0.003",
         "++search_r1.cold_start.save_freq=1",
         "search_r1.retriever.index=null",
-        "search_r1.retriever.client.url=http://127.0.0.1:9",
+        "++search_r1.retriever.client.url=http://127.0.0.1:9",
     ]
     config = plan.make_plan("quickstart", overrides, tmp_path / "runs").config
     config["search_r1"]["run_dir"] = str(tmp_path / "run")
