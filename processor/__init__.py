@@ -3,7 +3,7 @@
 The two know nothing of each other, so what both ask stands here. Imports no engine.
 
 bf16 is the fast type only where the processor has instructions for it. Elsewhere every bf16 product
-is emulated: on two AVX2 cores training is 12 times and generation 4 times slower than in fp32.
+is emulated, and several times slower than in fp32.
 """
 
 from __future__ import annotations

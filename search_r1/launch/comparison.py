@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from search_r1.launch.records import wilson_interval
+from search_r1.launch.records import bootstrap_interval, wilson_interval
 from search_r1.metrics import INFRASTRUCTURE, Record, searches_of
 
 GROUPS = ("known", "unknown", "known_and_unknown", "real")
@@ -105,7 +105,7 @@ def _change(after: Outcomes, before: Outcomes) -> Iterator[tuple[str, Any]]:
         pairs = [(record, earlier.get(record["uid"])) for record in after.of(group)]
         differences = [_em(a) - _em(b) for a, b in pairs if b is not None]
         if differences:
-            low, high = _bootstrap(np.array(differences))
+            low, high = bootstrap_interval(np.array(differences))
             yield (
                 group,
                 {
@@ -128,12 +128,6 @@ def _gap(known: Sequence[Record], unknown: Sequence[Record]) -> tuple[float, flo
 
     low, high = np.quantile(means(unknown) - means(known), [0.025, 0.975])
     return _mean(unknown, _searched) - _mean(known, _searched), float(low), float(high)
-
-
-def _bootstrap(values: np.ndarray[Any, Any]) -> tuple[float, float]:
-    draws = np.random.default_rng(0).integers(len(values), size=(_RESAMPLES, len(values)))
-    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _is_in(record: Record, group: str) -> bool:

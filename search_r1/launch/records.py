@@ -114,10 +114,12 @@ def compare(before: Evaluation, after: Evaluation, seed: int = 0) -> Change | No
     first = np.array([before.em_of[key] for key in shared])
     last = np.array([after.em_of[key] for key in shared])
     difference = last - first  # (questions,)
-    generator = np.random.default_rng(seed)
-    means = [
-        difference[generator.integers(len(shared), size=len(shared))].mean()
-        for _ in range(_RESAMPLES)
-    ]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Change(len(shared), float(first.mean()), float(last.mean()), float(low), float(high))
+    low, high = bootstrap_interval(difference, seed)
+    return Change(len(shared), float(first.mean()), float(last.mean()), low, high)
+
+
+def bootstrap_interval(values: np.ndarray[Any, Any], seed: int = 0) -> tuple[float, float]:
+    """Give the 95 % interval of the mean of values, shape (questions,), by resampling them."""
+    draws = np.random.default_rng(seed).integers(len(values), size=(_RESAMPLES, len(values)))
+    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)

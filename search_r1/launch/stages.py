@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from search_r1.cold_start import DEMONSTRATIONS, MODEL, inputs_of, place_of, read_receipt
+from search_r1.evaluation import EvaluationConfig
 from search_r1.launch import runs
 from search_r1.launch.derive import Config
 from search_r1.launch.errors import LaunchError
@@ -107,7 +108,7 @@ def evaluation_child(config: Config, run_dir: Path, base: str) -> Child | None:
     path.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
     options = ["--config", str(run_dir / runs.CONFIG), "--plan", str(path), "--out", str(out)]
     options += ["--questions", section["questions"]]
-    options += ["--number", str(section.get("num_questions") or 144)]
+    options += ["--number", str(EvaluationConfig(**section).num_questions)]
     return Child("evaluation", [sys.executable, "-m", "eval.run", *options])
 
 
