@@ -15,9 +15,9 @@ UNKNOWN = "unknown"
 KNOWN_SOURCE = 0.5  # of a source's greedy answers that must be right
 UNKNOWN_SOURCE = 0.2  # and may be
 RULE = (
-    "A question is known when the greedy answer and more than half of the samples "
-    "are right (EM), unknown when the greedy answer and every sample are wrong; what lies between "
-    f"is dropped. A source is known when at least {KNOWN_SOURCE:.0%} of its greedy answers are "
+    "A question is known when the greedy answer and every sample are right (EM), unknown when "
+    "they are all wrong; what lies between is dropped. "
+    f"A source is known when at least {KNOWN_SOURCE:.0%} of its greedy answers are "
     f"right, unknown when at most {UNKNOWN_SOURCE:.0%} are; other sources, and questions whose "
     "label is not their source's, are dropped."
 )
@@ -47,7 +47,7 @@ def label_question(answers: Answers, gold_answers: Sequence[str]) -> str:
     """Give ``known``, ``unknown``, or an empty string for what lies between."""
     is_greedy_right = exact_match(answers.greedy, gold_answers) == 1.0
     right = sum(exact_match(each, gold_answers) == 1.0 for each in answers.sampled)
-    if is_greedy_right and right > len(answers.sampled) / 2:
+    if is_greedy_right and right == len(answers.sampled):
         return KNOWN
     return "" if is_greedy_right or right else UNKNOWN
 
