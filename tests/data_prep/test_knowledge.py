@@ -49,15 +49,15 @@ def test_short_answers_in_a_question_are_seen():
 @pytest.mark.parametrize(
     ("greedy", "sampled", "label"),
     [
-        (RIGHT, [RIGHT, RIGHT, RIGHT, WRONG], "known"),
-        (RIGHT, [RIGHT, RIGHT, WRONG, WRONG], ""),
+        (RIGHT, [RIGHT] * 4, "known"),
+        (RIGHT, [RIGHT, RIGHT, RIGHT, WRONG], ""),
         ("Mice.", [RIGHT] * 4, "known"),
         (WRONG, [WRONG] * 4, "unknown"),
         (WRONG, [WRONG, WRONG, WRONG, RIGHT], ""),
         (RIGHT, [WRONG] * 4, ""),
     ],
 )
-def test_label_needs_greedy_and_most_samples(greedy, sampled, label):
+def test_a_label_needs_the_greedy_answer_and_every_sample(greedy, sampled, label):
     assert label_question(Answers(greedy, tuple(sampled)), [RIGHT]) == label
 
 

@@ -1,8 +1,6 @@
 import json
 
 import pytest
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from data_prep.model import export_encoder, export_policy
 from data_prep.steps import DataPrepError
@@ -18,6 +16,9 @@ def policy(wheels, tiny_gguf, tmp_path):
 
 @pytest.mark.slow
 def test_exported_policy_loads_in_bfloat16_and_generates(policy):
+    import torch
+    from transformers import AutoModelForCausalLM
+
     _, _, target = policy
     model = AutoModelForCausalLM.from_pretrained(target)
     assert model.dtype == torch.bfloat16
@@ -32,12 +33,16 @@ def test_exported_config_names_rope_theta_for_old_and_new_readers(policy):
 
 
 def test_exported_tokenizer_ends_texts_and_pads_with_im_end(policy):
+    from transformers import AutoTokenizer  # all workers would wait for it while collecting
+
     tokenizer = AutoTokenizer.from_pretrained(policy[2])
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 2, 2)
     assert tokenizer.encode("<|im_end|>") == [2]
 
 
 def test_exported_tokenizer_splits_digits_before_white_space(policy):
+    from transformers import AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(policy[2])
     # Plain GPT-2 splitting would give "Ġ", "Ġ": one space would go with the digit.
     assert tokenizer.tokenize("  12") == ["ĠĠ", "1", "2"]
