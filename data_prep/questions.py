@@ -1,6 +1,7 @@
 """Questions with gold answers: reading them, tidying them, keeping train and test apart."""
 
 import ast
+import json
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +25,9 @@ class Question:
 
 
 def read_topics(jar: IO[bytes], name: str) -> list[Question]:
-    """Read one topics file (question, tab, Python list of answers) out of the Anserini jar.
+    """Read one topics file out of the Anserini jar.
+
+    Its lines are question, tab, Python list of answers, or JSON objects (``question``, ``answer``).
 
     Raises:
         DataPrepError: If the file is missing from the jar or a line does not parse.
@@ -74,10 +77,13 @@ def usable_answers(gold_answers: Iterable[str]) -> tuple[str, ...]:
 
 
 def _parse_topic(line: str, topic_id: str) -> Question:
-    text, tab, answers = line.partition("\t")
     try:
+        if line.startswith("{"):
+            topic = json.loads(line)
+            return Question(topic_id, topic["question"].strip(), tuple(topic["answer"]))
+        text, tab, answers = line.partition("\t")
         if not tab:
             raise ValueError("no tab between question and answers")
         return Question(id=topic_id, text=text.strip(), gold_answers=parse_answers(answers))
-    except ValueError as error:
-        raise DataPrepError(f"bad topic line {topic_id}: {error}") from error
+    except (ValueError, KeyError) as error:
+        raise DataPrepError(f"bad topic line {topic_id}: {error!r}") from error

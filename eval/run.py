@@ -1,170 +1,249 @@
-"""Evaluate a model: ``python -m eval.run --config RUN_DIR/config.yaml --model DIR --out FOLDER``.
+"""Evaluate a model: ``python -m eval.run --model DIR --benchmarks nq,triviaqa --out FOLDER``.
 
-Every question goes through ``search_r1.loop`` as in training, with the same format, limits and
-retriever, behind one vLLM engine in this process. Each method and decoding gives a file of
-trajectories, ``FOLDER/NAME.METHOD.DECODING.jsonl``, in the shape that training dumps. Run again, it
-goes on where it was; a question is never dropped and never asked twice.
+Every question goes through ``search_r1.loop`` as in training, with the format, limits and retriever
+of ``--config``, behind one vLLM engine in this process. Each method and decoding gives a file of
+trajectories, ``FOLDER/NAME.METHOD.DECODING.jsonl``, in the shape that training dumps, and beside it
+a manifest of what it is a result of. Run again, it goes on where it was; a question is never
+dropped and never asked twice. ``eval.report`` and ``eval.compare`` read the folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
-from data_prep.rows import Row, read_rows
-from data_prep.steps import DataPrepError, run_command, say
-from eval.answerers import Answerer, Pass, read_plan, uid_of
+from data_prep.rows import Row
+from data_prep.steps import DataPrepError, run_command, say, sha256_of
+from eval.answerers import Answerer, Pass, read_plan
+from eval.benchmarks import BENCHMARKS, SETS, fingerprint, load_rows, overlap
 from eval.engine import Engine, engine_options, parts_for
-from eval.methods import DECODINGS, METHODS
-from search_r1.assembly import LoopParts
-from search_r1.policies import Policy
+from eval.evaluator import Asking, Evaluator
+from eval.manifest import Manifest, describe_questions, installed_versions
+from eval.methods import METHODS
+from eval.patient import PatientClient
+from eval.tally import Tally
+from search_r1.assembly import FormatConfig, LoopParts, form_of
+from search_r1.launch.summary import code_commit
+from search_r1.loop import LoopConfig
 from search_r1.progress import ProgressFile
 from search_r1.prompts import build_prompt
-from search_r1.rewards import RewardConfig, score
+from search_r1.rewards import RewardConfig
 from search_r1.search_client import SearchClient, SearchClientConfig
 
-_AT_ONCE = 64  # trajectories under way: keeps the engine full without thousands of open tasks
+_WAIT_S = 600.0
 
 
-class Tally:
-    """Counts trajectories over all models and methods, and tells who waits.
-
-    Args:
-        progress: Where it is told.
-        total: Trajectories there will be.
-    """
-
-    def __init__(self, progress: ProgressFile, total: int) -> None:
-        self._progress = progress
-        self._total = total
-        self._done = self._searches = 0
-        self.add(None)
-
-    def add(self, searches: int | None) -> None:
-        """Count a trajectory with so many searches; None counts nothing and tells."""
-        self._done += searches is not None
-        self._searches += searches or 0
-        self._progress.report("evaluate", self._done, self._total, searches=self._searches)
-
-
-class Evaluator:
-    """Runs passes over questions with one engine.
+class Setting:
+    """The config an evaluation follows, taken apart.
 
     Args:
-        parts: Everything of the loop but the policy.
-        policy_at: Gives the policy at a temperature.
-        rewards: Weights, for the record's total.
-        prompt: Prompt to put questions into; each row's own when None.
-        tally: Told after each trajectory.
-        name: What the model is called in the files and on the terminal.
+        config: A run's config.yaml, or ``{}`` for the defaults.
+        url: The retrieval server instead of the config's; None takes that.
+        wait_s: Seconds to wait for a retrieval server that is away.
     """
 
-    def __init__(
-        self,
-        parts: LoopParts,
-        policy_at: Callable[[float], Policy],
-        rewards: RewardConfig,
-        prompt: str | None,
-        tally: Tally,
-        name: str,
-    ) -> None:
-        self._parts = parts
-        self._policy_at = policy_at
-        self._rewards = rewards
-        self._prompt = prompt
-        self._tally = tally
-        self._name = name
-
-    async def run(self, passes: Sequence[Pass], rows: Sequence[Row]) -> None:
-        """Carry out every pass, one after the other; lines are written as trajectories end."""
-        for one in passes:
-            missing = one.missing(rows)
-            limit = asyncio.Semaphore(_AT_ONCE)
-            with one.path.open("a", encoding="utf-8", errors="replace") as file:
-                await asyncio.gather(*(self._answer(one, row, file, limit) for row in missing))
-
-    async def _answer(self, one: Pass, row: Row, file: Any, limit: asyncio.Semaphore) -> None:
-        extra = row["extra_info"]
-        messages = build_prompt(self._prompt, extra["question"]) if self._prompt else row["prompt"]
-        async with limit:
-            policy = self._policy_at(one.decoding.temperature)
-            trajectory = await self._parts.loop(policy).run(
-                self._parts.style.prompt_ids(messages),
-                uid=uid_of(row),
-                question=extra["question"],
-                gold_answers=list(row["reward_model"]["ground_truth"]["target"]),
-                opening=one.method.opening(self._parts.parser),
-            )
-        trajectory.reward = score(trajectory, self._rewards)
-        trajectory.metadata |= {
-            "data_source": row["data_source"],
-            "knowledge": extra.get("knowledge", ""),
-            "model": self._name,
-            "weights": one.model,
-            "prompt": one.prompt,
-            "method": one.method.name,
-            "decoding": one.decoding.name,
-        }
-        file.write(json.dumps(trajectory.to_json(), ensure_ascii=False) + "\n")
-        file.flush()
-        self._tally.add(trajectory.num_searches)
+    def __init__(self, config: Mapping[str, Any], url: str | None, wait_s: float) -> None:
+        section = config.get("search_r1") or {}
+        self.form: FormatConfig = form_of(section)
+        self.limits = LoopConfig(**(section.get("loop") or {}))
+        self.rewards = RewardConfig(**(section.get("reward") or {}))
+        retriever = section.get("retriever") or {}
+        client = SearchClientConfig(**(retriever.get("client") or {}))
+        self.client = replace(client, url=url) if url else client
+        self.engine = engine_options((config.get("actor_rollout_ref") or {}).get("rollout") or {})
+        self.training: list[str] = _as_list((config.get("data") or {}).get("train_files"))
+        self.run_dir: str | None = section.get("run_dir")
+        self.wait_s = wait_s
 
 
-def take_rows(path: Path, number: int | None) -> list[Row]:
-    """Read the first rows of a question file.
+def read_setting(path: Path | None, url: str | None, wait_s: float) -> Setting:
+    """Read a run's config.yaml; the defaults without one.
 
     Raises:
-        DataPrepError: If there is no such file, or it holds fewer rows than asked for.
+        DataPrepError: If it is no config, or a value in it cannot be used.
     """
-    if not path.is_file():
-        raise DataPrepError(f"there is no {path}; --questions expects a parquet file of data_prep.")
-    rows = read_rows(path)
-    if number is not None and len(rows) < number:
-        raise DataPrepError(f"{path} has {len(rows)} questions; --number asks for {number}.")
-    return rows[:number]
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8")) if path else {}
+        return Setting(config, url, wait_s)
+    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise DataPrepError(
+            f"{path or 'the default config'} cannot be used: {error}. --config expects the "
+            "config.yaml that a run's folder holds."
+        ) from error
 
 
 async def evaluate(
-    config: Mapping[str, Any], answerers: Sequence[Answerer], rows: Sequence[Row], out: Path
+    setting: Setting,
+    answerers: Sequence[Answerer],
+    rows: Sequence[Row],
+    out: Path,
+    with_examples: bool = False,
 ) -> None:
     """Start an engine, let every model answer, stop it.
 
     Models of one shape take turns in one engine, which is quicker than starting it again.
+
+    Raises:
+        DataPrepError: If a model, the retrieval server or an earlier result does not fit.
     """
     out.mkdir(parents=True, exist_ok=True)
-    missing = {one: sum(len(p.missing(rows)) for p in one.passes(out)) for one in answerers}
-    todo = [one for one in answerers if missing[one]]
+    todo = {one: passes for one in answerers if (passes := _unfinished(one.passes(out), rows))}
     if not todo:
+        say("nothing is missing")
         return
-    section = config["search_r1"]
-    tally = Tally(ProgressFile(section.get("run_dir"), "evaluate"), sum(missing.values()))
-    client = SearchClient(SearchClientConfig(**section["retriever"]["client"]))
-    parts_of = {one.name: parts_for(one.model, section, client) for one in todo}
-    for one in todo:
-        _check_openings(one.passes(out), parts_of[one.name])
-    rewards = RewardConfig(**section["reward"])
-    engine = Engine(engine_options(config["actor_rollout_ref"]["rollout"]))
+    client = SearchClient(setting.client)
+    retriever = PatientClient(client, ", ".join(setting.client.urls), setting.wait_s)
+    total = sum(len(one.missing(rows)) for passes in todo.values() for one in passes)
+    report = ProgressFile(setting.run_dir, "evaluate") if setting.run_dir else None
+    tally = Tally(total, report)
+    engine = Engine(setting.engine)
+    opened: list[LoopParts] = []
     try:
-        for one in todo:
-            started = time.monotonic()
-            policy = await engine.with_model(one.model)
-            prompt = one.prompt or section.get("prompt")
-            evaluator = Evaluator(parts_of[one.name], policy.at, rewards, prompt, tally, one.name)
-            await evaluator.run(one.passes(out), rows)
-            say(f"{one.name}: {', '.join(one.methods)} in {time.monotonic() - started:.0f} s")
+        askings = {}
+        for answerer, passes in todo.items():
+            asking = _asking_of(answerer, setting, engine, retriever, with_examples)
+            opened += [asking.parts, asking.reader_parts]
+            _check_openings(passes, asking.parts)
+            askings[answerer] = asking
+        corpus = await describe_corpus(setting.client)
+        for answerer, passes in todo.items():
+            _claim(passes, askings[answerer], _protocol(answerer, setting, rows, corpus))
+        for answerer, passes in todo.items():
+            await engine.load(answerer.model)
+            for one in passes:
+                started = time.monotonic()
+                tally.begin(f"{answerer.name} {one.method.name} {one.decoding.name}")
+                await Evaluator(askings[answerer], tally).run(one, rows)
+                say(f"{one.path} ({time.monotonic() - started:.0f} s)")
+    except* DataPrepError as errors:
+        raise _first(errors) from None
     finally:
+        tally.close()
         engine.close()
-        for parts in parts_of.values():
+        for parts in opened:
             await parts.tools.aclose()
         await client.aclose()
+
+
+async def describe_corpus(config: SearchClientConfig) -> dict[str, Any]:
+    """Ask the first server what it serves; one that cannot tell, such as Search-R1's, has none.
+
+    Raises:
+        DataPrepError: If no server answers.
+    """
+    token = config.read_token()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    url = config.urls[0]
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=10, headers=headers) as http:
+            reply = await http.get(f"{url}/info")
+    except httpx.HTTPError as error:
+        raise DataPrepError(
+            f"no retrieval server answers at {url} ({error!r}); start one "
+            "(python -m retriever.server --index DIR), or give its address with --retriever."
+        ) from error
+    if reply.status_code == 404:
+        return {"kind": "unknown"}
+    if reply.status_code != 200:
+        raise DataPrepError(f"{url}/info answers {reply.status_code}: {reply.text[:200]}")
+    info = reply.json()
+    manifest = info.get("manifest") or {}
+    return {
+        "kind": info["kind"],
+        "passages": info["passages"],
+        "sha256": (manifest.get("corpus") or {}).get("sha256"),
+        "settings": manifest.get("settings"),
+    }
+
+
+def _unfinished(passes: Sequence[Pass], rows: Sequence[Row]) -> list[Pass]:
+    return [one for one in passes if one.missing(rows)]
+
+
+def _asking_of(
+    answerer: Answerer,
+    setting: Setting,
+    engine: Engine,
+    retriever: PatientClient,
+    with_examples: bool,
+) -> Asking:
+    prompt = answerer.prompt or setting.form.prompt
+    reading = FormatConfig(prompt_style=setting.form.prompt_style, parser="search_tags")
+    own_limits = setting.limits
+    reader_limits = replace(own_limits, max_searches=0, max_nudges=0)
+    return Asking(
+        name=answerer.name,
+        parts=parts_for(answerer.model, setting.form, own_limits, retriever),
+        reader_parts=parts_for(answerer.model, reading, reader_limits, retriever),
+        policy_at=engine.at,
+        retriever=retriever,
+        rewards=setting.rewards,
+        prompt=prompt,
+        with_examples=with_examples,
+    )
+
+
+def _claim(passes: Sequence[Pass], asking: Asking, protocol: Manifest) -> None:
+    """Write each pass's manifest, unless its file was begun under another."""
+    manifests = {one: replace(protocol, **_of_pass(one, asking)) for one in passes}
+    for one, manifest in manifests.items():
+        manifest.require_same(one.manifest_path)
+    for one, manifest in manifests.items():
+        manifest.write(one.manifest_path)
+
+
+def _protocol(
+    answerer: Answerer, setting: Setting, rows: Sequence[Row], corpus: Mapping[str, Any]
+) -> Manifest:
+    """Write down what all passes of a model share."""
+    weights = sorted(Path(answerer.model).glob("*.safetensors"))
+    return Manifest(
+        model=answerer.model,
+        model_sha256=" ".join(map(sha256_of, weights)) or None,
+        method="",
+        decoding={},
+        prompt="",
+        form={},
+        limits={},
+        corpus=corpus,
+        questions=describe_questions([row["data_source"] for row in rows], fingerprint(rows)),
+        in_training=_in_training(setting.training, rows),
+        engine="vllm in process",
+        code=code_commit(),
+        versions=installed_versions(),
+    )
+
+
+def _of_pass(one: Pass, asking: Asking) -> dict[str, Any]:
+    """Write down what is a pass's own."""
+    if one.method.prompt is not None:
+        messages = one.method.prompt.build("QUESTION", "PASSAGES", asking.with_examples)
+        parts = asking.reader_parts
+    else:
+        messages = build_prompt(asking.prompt, "QUESTION") if asking.prompt else []
+        parts = asking.parts
+    text = "\n".join(f"{message['role']}: {message['content']}" for message in messages)
+    return {
+        "method": one.method.name,
+        "decoding": asdict(one.decoding),
+        "prompt": text or "each row's own",
+        "form": {"parser": type(parts.parser).__name__, "style": type(parts.style).__name__},
+        "limits": asdict(asking.parts.config),
+    }
+
+
+def _in_training(files: Sequence[str], rows: Sequence[Row]) -> int | None:
+    there = [Path(file) for file in files if Path(file).is_file()]
+    return sum(len(overlap(rows, path)) for path in there) if there else None
 
 
 def _check_openings(passes: Sequence[Pass], parts: LoopParts) -> None:
@@ -176,6 +255,18 @@ def _check_openings(passes: Sequence[Pass], parts: LoopParts) -> None:
             raise DataPrepError(f"--method {one.method.name} cannot be forced: {error}") from error
 
 
+def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
+    """Give the error that a person should read, out of those that ended all tasks."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _as_list(value: str | Sequence[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or ())
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m eval.run",
@@ -183,44 +274,56 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add(
-        "--config", type=Path, required=True, help="config.yaml of a run: format, limits, retriever"
-    )
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument("--model", help="model folder")
     who.add_argument(
         "--plan", type=Path, help="JSON list of {name, model, prompt, methods}: several models"
     )
-    add("--name", default="model", help="what to call it in the files (default: model)")
-    add("--questions", type=Path, required=True, help="parquet file of data_prep")
-    add("--number", type=int, help="questions to take from its start (default: all)")
-    add("--prompt", help="prompt to put questions into (default: the config's, else the rows')")
-    add("--out", type=Path, required=True, help="folder for the trajectories")
-    choices = [f"{m}:{d}" for m in METHODS for d in DECODINGS]
     add(
-        "--method",
-        nargs="+",
-        default=["search:greedy"],
-        choices=choices,
-        metavar="METHOD:DECODING",
-        help=f"one or several of {', '.join(choices)} (default: search:greedy)",
+        "--benchmarks",
+        required=True,
+        metavar="NAME,...",
+        help=f"{', '.join(BENCHMARKS)}; sets: {', '.join(SETS)}; NAME=FILE; or files of your own",
     )
+    add("--number", type=int, help="questions to take from the start of each (default: all)")
+    add("--out", type=Path, required=True, help="folder for trajectories and manifests")
+    add("--name", default="model", help="what to call the model in the files (default: model)")
+    words = "; ".join(f"{method.name}: {method.what}" for method in METHODS.values())
+    add("--method", default="search", metavar="METHOD[:DECODING],...", help=(
+        f"{words}. Decodings: greedy (default), sampled, sampledN for seed N"))  # fmt: skip
+    add("--config", type=Path, help="config.yaml of a run: format, limits, retriever, engine")
+    add("--retriever", metavar="URL", help="retrieval server (default: the config's)")
+    add("--prompt", help="prompt of the model's own loop (default: the config's, else the rows')")
+    add("--examples", action="store_true",
+        help="worked examples in the prompts of direct, cot, rag and oracle")  # fmt: skip
+    add("--wait", type=float, default=_WAIT_S, metavar="SECONDS",
+        help="for a retrieval server that is away (default: %(default).0f)")  # fmt: skip
+    add("--dry-run", action="store_true", help="say what would be asked, and stop")
     return parser.parse_args(arguments)
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    setting = read_setting(parsed.config, parsed.retriever, parsed.wait)
+    rows = load_rows(parsed.benchmarks.split(","), parsed.number)
+    methods = tuple(parsed.method.split(","))
+    answerers = [Answerer(parsed.name, parsed.model, parsed.prompt, methods)]
+    if parsed.plan:
+        answerers = read_plan(parsed.plan)
+    try:
+        passes = [one for answerer in answerers for one in answerer.passes(parsed.out)]
+    except ValueError as error:
+        raise DataPrepError(f"--method: {error}") from error
+    if parsed.dry_run:
+        for one in passes:
+            say(f"{one.path}: {len(one.missing(rows))} of {len(rows)} questions to ask")
+        return
+    asyncio.run(evaluate(setting, answerers, rows, parsed.out, parsed.examples))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; see ``data_prep.steps.run_command`` for the exit codes."""
     parsed = _parse(arguments)
-
-    def run() -> None:
-        config = yaml.safe_load(parsed.config.read_text(encoding="utf-8"))
-        rows = take_rows(parsed.questions, parsed.number)
-        answerers = [Answerer(parsed.name, parsed.model, parsed.prompt, tuple(parsed.method))]
-        if parsed.plan:
-            answerers = read_plan(parsed.plan)
-        asyncio.run(evaluate(config, answerers, rows, parsed.out))
-
-    return run_command(run)
+    return run_command(lambda: _run(parsed))
 
 
 if __name__ == "__main__":

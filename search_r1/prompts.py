@@ -1,4 +1,4 @@
-"""All text the model is prompted with.
+"""All text the model is trained with.
 
 A prompt is a list of chat messages; raw style encodes their content as it is.
 """
@@ -108,7 +108,16 @@ def build_prompt(name: str, question: str) -> list[Message]:
     """
     if name not in _PROMPTS:
         raise ValueError(f"unknown prompt {name!r}; known are {', '.join(prompt_names())}.")
+    return _PROMPTS[name](finish_question(question))
+
+
+def finish_question(question: str) -> str:
+    """Collapse white space and add a missing question mark, as every prompt has it.
+
+    Raises:
+        ValueError: If the question is empty.
+    """
     question = " ".join(question.split())
     if not question:
         raise ValueError("the question is empty; drop the row or fix its source.")
-    return _PROMPTS[name](question if question.endswith(("?", ".", "!")) else f"{question}?")
+    return question if question.endswith(("?", ".", "!")) else f"{question}?"

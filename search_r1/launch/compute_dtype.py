@@ -7,7 +7,7 @@ from typing import Any
 import processor
 from search_r1.launch.errors import UsageError
 
-_ROLLOUT_DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
+ROLLOUT_DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
 _FP32_SUMS = {"reduce_dtype": "fp32", "buffer_dtype": "fp32"}
 
 
@@ -18,10 +18,10 @@ def fill_compute_dtype(config: dict[str, Any]) -> None:
     """
     section = config["search_r1"]
     chosen = section.get("compute_dtype")
-    if chosen not in (None, *_ROLLOUT_DTYPES):
+    if chosen not in (None, *ROLLOUT_DTYPES):
         raise UsageError(
             f"search_r1.compute_dtype is {chosen!r}; it must be one of "
-            f"{', '.join(_ROLLOUT_DTYPES)}, or null for what the processor is fast at."
+            f"{', '.join(ROLLOUT_DTYPES)}, or null for what the processor is fast at."
         )
     if config["trainer"]["device"] != "cpu":
         if chosen is not None:
@@ -41,4 +41,4 @@ def fill_compute_dtype(config: dict[str, Any]) -> None:
         if engine.get("mixed_precision") is None:
             engine["mixed_precision"] = {"param_dtype": chosen, **_FP32_SUMS}
     if part["rollout"].get("dtype") is None:
-        part["rollout"]["dtype"] = _ROLLOUT_DTYPES[chosen]
+        part["rollout"]["dtype"] = ROLLOUT_DTYPES[chosen]

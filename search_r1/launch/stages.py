@@ -107,7 +107,7 @@ def evaluation_child(config: Config, run_dir: Path, base: str) -> Child | None:
     _set_others_aside(plan, path)
     path.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
     options = ["--config", str(run_dir / runs.CONFIG), "--plan", str(path), "--out", str(out)]
-    options += ["--questions", section["questions"]]
+    options += ["--benchmarks", section["questions"]]
     options += ["--number", str(EvaluationConfig(**section).num_questions)]
     return Child("evaluation", [sys.executable, "-m", "eval.run", *options])
 
@@ -121,8 +121,9 @@ def _set_others_aside(plan: list[dict[str, Any]], path: Path) -> None:
     for one in plan:
         then = earlier.get(one["name"], one)
         if (then["model"], then["prompt"]) != (one["model"], one["prompt"]):
-            for file in path.parent.glob(f"{one['name']}.*.jsonl"):
-                target = path.parent.parent / "abandoned" / f"{file.stem}_{int(time.time())}.jsonl"
+            for file in path.parent.glob(f"{one['name']}.*"):
+                folder = path.parent.parent / "abandoned"
+                target = folder / f"{file.stem}_{int(time.time())}{file.suffix}"
                 target.parent.mkdir(exist_ok=True)
                 file.rename(target)
 

@@ -104,7 +104,7 @@ def summarize(run_dir: Path) -> dict[str, Any]:
         "retriever": _retriever(steps),
         "resumed_steps": [p["resumed_step"] for p in parts if p["resumed_step"]],
         "versions": dict(_versions()),
-        "commit": _commit(),
+        "commit": code_commit(),
         "command": [part["command"] for part in parts],
     }
 
@@ -216,7 +216,7 @@ def _versions() -> Iterator[tuple[str, str]]:
             continue
 
 
-def _commit() -> str | None:
+def code_commit() -> str | None:
     """Give the commit of the checkout, with ``+changes`` when files differ from it."""
     git = ["git", "-C", str(root_dir())]
     try:

@@ -40,11 +40,18 @@ class LocalVllmPolicy:
         self._temperature = temperature
         self._seed = seed
         self._request_ids = itertools.count()
+        self._seeds = itertools.count(seed or 0)
 
-    def at(self, temperature: float) -> LocalVllmPolicy:
-        """Give a policy on the same engine that samples at another temperature."""
+    def at(self, temperature: float, seed: int) -> LocalVllmPolicy:
+        """Give a policy on the same engine for one trajectory.
+
+        Args:
+            temperature: 0 is greedy.
+            seed: Seeds its first turn; the next ones follow, whatever else the engine does.
+        """
         other = copy.copy(self)
-        other._temperature = temperature
+        other._temperature, other._seed = temperature, seed
+        other._seeds = itertools.count(seed)
         return other
 
     async def generate(
@@ -57,7 +64,7 @@ class LocalVllmPolicy:
         ignore_eos: bool = False,
     ) -> Generation:
         """Sample one turn; the digest is of the ids the engine reports to have processed."""
-        number = next(self._request_ids)
+        number = str(next(self._request_ids))
         params = SamplingParams(
             max_tokens=max_tokens,
             stop=list(stop),
@@ -65,11 +72,11 @@ class LocalVllmPolicy:
             temperature=self._temperature,
             logprobs=0,
             ignore_eos=ignore_eos,
-            seed=None if self._seed is None else self._seed + number,
+            seed=None if self._seed is None else next(self._seeds),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         prompt = TokensPrompt(prompt_token_ids=context_ids)
-        async for result in self._engine.generate(prompt, params, request_id=str(number)):
+        async for result in self._engine.generate(prompt, params, request_id=number):
             final = result
         completion = final.outputs[0]
         ids = list(completion.token_ids)

@@ -5,8 +5,9 @@ import pytest
 from data_prep.questions import Question
 from data_prep.rows import make_rows, write_rows
 from eval.answerers import Pass
-from eval.methods import DECODINGS, METHODS
-from eval.run import Evaluator, Tally
+from eval.evaluator import Asking, Evaluator
+from eval.methods import METHODS, decoding_named
+from eval.tally import Tally
 from search_r1.assembly import FormatConfig, assemble
 from search_r1.loop import LoopConfig
 from search_r1.policies.scripted import ScriptedPolicy
@@ -26,11 +27,13 @@ class ObedientPolicy:
     def __init__(self, codec):
         self._codec = codec
         self.temperatures = []
+        self.seeds = []
         self.contexts = []
         self.lost = set()
 
-    def at(self, temperature):
+    def at(self, temperature, seed):
         self.temperatures.append(temperature)
+        self.seeds.append(seed)
         return self
 
     async def generate(self, context_ids, *, max_tokens, stop, stop_token_ids=()):
@@ -53,14 +56,36 @@ class ObedientPolicy:
         )
 
 
-@pytest.fixture
-def parts(bpe_tokenizer):
-    class Searcher:
-        async def search(self, queries, top_k):
-            return [[Passage("1", "Dracula", "a novel by Bram Stoker")][:top_k] for _ in queries]
+class Searcher:
+    """Finds one passage for everything, after as many failures as it is given."""
 
-    form = FormatConfig(prompt="bare")
-    return assemble(bpe_tokenizer, (), form, LoopConfig(top_k=1, max_nudges=0), Searcher())
+    def __init__(self):
+        self.queries = []
+
+    async def search(self, queries, top_k):
+        self.queries += queries
+        return [[Passage("1", "Dracula", "a novel by Bram Stoker")][:top_k] for _ in queries]
+
+
+@pytest.fixture
+def searcher():
+    return Searcher()
+
+
+@pytest.fixture
+def parts_of(bpe_tokenizer, searcher):
+    """Make a loop with these limits."""
+
+    def make(**limits):
+        config = LoopConfig(top_k=1, max_nudges=0, **limits)
+        return assemble(bpe_tokenizer, (), FormatConfig(prompt="bare"), config, searcher)
+
+    return make
+
+
+@pytest.fixture
+def parts(parts_of):
+    return parts_of()
 
 
 @pytest.fixture
@@ -87,12 +112,22 @@ def policy(parts):
 
 
 @pytest.fixture
-def evaluator_of(parts, policy, tmp_path):
+def evaluator_of(parts, parts_of, policy, searcher, tmp_path):
     """Make an evaluator that tells of so many trajectories."""
 
-    def make(total=0, prompt="bare"):
-        tally = Tally(ProgressFile(tmp_path / "run", "evaluate"), total)
-        return Evaluator(parts, policy.at, RewardConfig(searches=-0.25), prompt, tally, "tiny")
+    def make(total=0, prompt="bare", with_examples=False):
+        tally = Tally(total, ProgressFile(tmp_path / "run", "evaluate"))
+        asking = Asking(
+            name="tiny",
+            parts=parts,
+            reader_parts=parts_of(max_searches=0),
+            policy_at=policy.at,
+            retriever=searcher,
+            rewards=RewardConfig(searches=-0.25),
+            prompt=prompt,
+            with_examples=with_examples,
+        )
+        return Evaluator(asking, tally)
 
     return make
 
@@ -103,6 +138,6 @@ def pass_of(tmp_path):
 
     def make(method="search", decoding="greedy"):
         path = tmp_path / f"tiny.{method}.{decoding}.jsonl"
-        return Pass(METHODS[method], DECODINGS[decoding], path)
+        return Pass(METHODS[method], decoding_named(decoding), path)
 
     return make

