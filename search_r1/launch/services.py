@@ -20,6 +20,7 @@ from search_r1.launch.errors import LaunchError
 from search_r1.launch.places import root_dir
 from search_r1.launch.processes import die_with_parent
 from search_r1.launch.screen import SCREEN
+from search_r1.search_config import SearchClientConfig
 
 HOST = "127.0.0.1"
 _TAIL_LINES = 15
@@ -137,7 +138,7 @@ def retriever_command(index: str, port: int) -> list[str]:
 
 
 def ready_status(url: str, timeout_s: float = 2.0) -> int | None:
-    """Ask a server whether it takes requests.
+    """Ask a retrieval server whether it takes requests, with the token of our environment.
 
     Args:
         url: Its address, http or https, without ``/ready``.
@@ -150,8 +151,10 @@ def ready_status(url: str, timeout_s: float = 2.0) -> int | None:
     is_https = parts.scheme == "https"
     kind = http.client.HTTPSConnection if is_https else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
+    token = SearchClientConfig().read_token()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        connection.request("GET", f"{parts.path.rstrip('/')}/ready")
+        connection.request("GET", f"{parts.path.rstrip('/')}/ready", headers=headers)
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):
         return None

@@ -29,8 +29,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(index: Path, run_dir: Path, mode: str) -> "subprocess.Popen[str]":
-    env = dict(os.environ) | {"FAKE_TRAINER": mode, "PYTHONPATH": str(ROOT)}
+def start(index: Path, run_dir: Path, mode: str, **more: str) -> "subprocess.Popen[str]":
+    env = dict(os.environ) | {"FAKE_TRAINER": mode, "PYTHONPATH": str(ROOT)} | more
     pipe = subprocess.PIPE
     command = [sys.executable, DRIVER, str(index), str(run_dir)]
     return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
@@ -67,6 +67,20 @@ def test_a_run_ends_with_a_summary_and_nothing_left(index: Path, tmp_path: Path)
     assert (run_dir / "curves.png").exists()
     assert find_marked(run_id_of(run_dir)) == []
     assert not (run_dir / "logs" / "ray").exists(), "Ray's logs are kept only after a failure"
+
+
+@pytest.mark.slow
+def test_a_guarded_retriever_of_the_launchers_own_is_ready_and_the_token_stays_secret(
+    index: Path, tmp_path: Path
+) -> None:
+    run_dir, token = tmp_path / "run", "open-sesame-4711"
+    launcher = start(index, run_dir, "search", RETRIEVER_TOKEN=token)
+    out, err = launcher.communicate()
+    assert launcher.returncode == 0, err
+    assert token not in out + err
+    left = [path for path in run_dir.rglob("*") if path.is_file()]
+    assert left
+    assert not [path for path in left if token.encode() in path.read_bytes()]
 
 
 @pytest.mark.slow
