@@ -25,11 +25,13 @@ from eval.answerers import Answerer, Pass, read_plan, uid_of
 from eval.engine import Engine, engine_options, parts_for
 from eval.methods import DECODINGS, METHODS
 from search_r1.assembly import LoopParts
+from search_r1.model_folder import require_model
 from search_r1.policies import Policy
 from search_r1.progress import ProgressFile
 from search_r1.prompts import build_prompt
 from search_r1.rewards import RewardConfig, score
 from search_r1.search_client import SearchClient, SearchClientConfig
+from search_r1.types import StopReason, Trajectory
 
 _AT_ONCE = 64  # trajectories under way: keeps the engine full without thousands of open tasks
 
@@ -82,19 +84,33 @@ class Evaluator:
         self._prompt = prompt
         self._tally = tally
         self._name = name
+        self._lost: list[Trajectory] = []
 
     async def run(self, passes: Sequence[Pass], rows: Sequence[Row]) -> None:
-        """Carry out every pass, one after the other; lines are written as trajectories end."""
+        """Carry out every pass, one after the other; lines are written as trajectories end.
+
+        Raises:
+            DataPrepError: If the retriever failed for good; no further question is begun then.
+        """
         for one in passes:
             missing = one.missing(rows)
             limit = asyncio.Semaphore(_AT_ONCE)
             with one.path.open("a", encoding="utf-8", errors="replace") as file:
                 await asyncio.gather(*(self._answer(one, row, file, limit) for row in missing))
+            if self._lost:
+                raise DataPrepError(
+                    f"the retriever failed on {len(self._lost)} questions, and {one.path} lacks "
+                    f"{len(one.missing(rows))} of {len(rows)}: "
+                    f"{self._lost[0].metadata.get('retriever_error')}. Run the same command again "
+                    "when it works: it goes on where it was."
+                )
 
     async def _answer(self, one: Pass, row: Row, file: Any, limit: asyncio.Semaphore) -> None:
         extra = row["extra_info"]
         messages = build_prompt(self._prompt, extra["question"]) if self._prompt else row["prompt"]
         async with limit:
+            if self._lost:  # the client has tried to its deadline: others would wait for nothing
+                return
             policy = self._policy_at(one.decoding.temperature)
             trajectory = await self._parts.loop(policy).run(
                 self._parts.style.prompt_ids(messages),
@@ -115,6 +131,8 @@ class Evaluator:
         }
         file.write(json.dumps(trajectory.to_json(), ensure_ascii=False) + "\n")
         file.flush()
+        if trajectory.stop_reason is StopReason.RETRIEVER_FAILED:
+            self._lost.append(trajectory)
         self._tally.add(trajectory.num_searches)
 
 
@@ -145,6 +163,8 @@ async def evaluate(
     if not todo:
         return
     section = config["search_r1"]
+    for one in todo:
+        _require_model(one)
     tally = Tally(ProgressFile(section.get("run_dir"), "evaluate"), sum(missing.values()))
     client = SearchClient(SearchClientConfig(**section["retriever"]["client"]))
     parts_of = {one.name: parts_for(one.model, section, client) for one in todo}
@@ -165,6 +185,13 @@ async def evaluate(
         for parts in parts_of.values():
             await parts.tools.aclose()
         await client.aclose()
+
+
+def _require_model(one: Answerer) -> None:
+    try:
+        require_model(one.model, f"--model of {one.name}")
+    except ValueError as error:
+        raise DataPrepError(str(error)) from error
 
 
 def _check_openings(passes: Sequence[Pass], parts: LoopParts) -> None:

@@ -44,9 +44,11 @@ def _refuse_chosen_folders(config: dict[str, Any]) -> None:
 
 
 def _refuse_secrets(section: dict[str, Any]) -> None:
-    places = (("retriever.client.token", section["retriever"]["client"].get("token")),)
-    places += ((f"env.{TOKEN_VARIABLE}", section["env"].get(TOKEN_VARIABLE)),)
-    for key, value in places:
+    client, env = section["retriever"]["client"], section["env"]
+    for key, value in (
+        ("retriever.client.token", client.get("token")),
+        (f"env.{TOKEN_VARIABLE}", env.get(TOKEN_VARIABLE)),
+    ):
         if value is not None:
             raise UsageError(
                 f"search_r1.{key} would be written into the run's folder; leave it out and give "

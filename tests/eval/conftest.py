@@ -90,7 +90,7 @@ def policy(parts):
 def evaluator_of(parts, policy, tmp_path):
     """Make an evaluator that tells of so many trajectories."""
 
-    def make(total=0, prompt="bare"):
+    def make(total=0, prompt="bare", parts=parts):
         tally = Tally(ProgressFile(tmp_path / "run", "evaluate"), total)
         return Evaluator(parts, policy.at, RewardConfig(searches=-0.25), prompt, tally, "tiny")
 

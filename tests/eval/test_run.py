@@ -8,10 +8,13 @@ import pytest
 import yaml
 
 from data_prep.steps import DataPrepError
-from eval.answerers import Answerer, read_plan, uid_of
+from eval.answerers import Answerer, uid_of
 from eval.engine import _shape, engine_options
 from eval.run import _parse, evaluate, main, take_rows
+from search_r1.assembly import FormatConfig, assemble
+from search_r1.loop import LoopConfig
 from search_r1.progress import read_progress
+from search_r1.search_client import SearchClient, SearchClientConfig
 from search_r1.verify import find_problems
 from tests.run_readers import read_lines
 
@@ -125,6 +128,23 @@ def test_what_infrastructure_ended_is_asked_again(run, pass_of, rows, policy):
     assert {record["stop_reason"] for record in records} == {"answer"}
 
 
+def test_a_retriever_that_fails_for_good_ends_it_and_says_how_many_and_where(
+    bpe_tokenizer, evaluator_of, pass_of, rows, policy, tmp_path
+):
+    dead = SearchClient(SearchClientConfig(url="http://127.0.0.1:9", deadline_s=0.1))
+    limits = LoopConfig(top_k=1, max_nudges=0)
+    parts = assemble(bpe_tokenizer, (), FormatConfig(prompt="bare"), limits, dead)
+    evaluator = evaluator_of(5, parts=parts)
+    first, second = pass_of(), pass_of("search_always")
+    with pytest.raises(DataPrepError) as caught:
+        asyncio.run(evaluator.run([first, second], rows))
+    told = str(caught.value)
+    assert told.startswith(f"the retriever failed on 3 questions, and {first.path} lacks 3 of 5: ")
+    assert "http://127.0.0.1:9/retrieve" in told
+    assert {record["stop_reason"] for record in read_lines(first.path)} == {"answer"}
+    assert not second.path.exists(), "the other passes would only wait for it too"
+
+
 def test_progress_counts_over_all_passes(run, pass_of, rows, tmp_path):
     run(pass_of(), pass_of("search_always"))
     state = read_progress(tmp_path / "run")
@@ -184,6 +204,7 @@ def test_a_method_the_format_cannot_force_is_refused_before_an_engine_starts(
     rows, bpe_tokenizer, tmp_path
 ):
     bpe_tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_text("{}")
     answerer = Answerer(
         "tiny", str(tmp_path / "model"), None, ("search:greedy", "search_always:greedy")
     )
@@ -195,38 +216,12 @@ def test_a_method_the_format_cannot_force_is_refused_before_an_engine_starts(
         asyncio.run(evaluate(config, [answerer], rows, tmp_path))
 
 
-def test_a_plan_names_several_models_and_their_files(tmp_path):
-    plan = [
-        {"name": "base", "model": "m0", "prompt": "two_shot", "methods": ["search:greedy"]},
-        {"name": "trained", "model": "m1", "methods": ["search:greedy", "search_never:sampled"]},
-    ]
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
-    base, trained = read_plan(tmp_path / "plan.json")
-    assert (base.model, base.prompt, trained.prompt) == ("m0", "two_shot", None)
-    assert [one.path.name for one in trained.passes(tmp_path)] == [
-        "trained.search.greedy.jsonl",
-        "trained.search_never.sampled.jsonl",
-    ]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        None,
-        "{",
-        "5",
-        '[{"name": "a"}]',
-        '[{"name": "a", "model": "m", "methods": ["search:boldly"]}]',
-        '[{"name": "a", "model": "m", "methods": ["search"]}]',
-        '["a"]',
-    ],
-)
-def test_what_is_no_plan_is_refused(tmp_path, text):
-    path = tmp_path / "plan.json"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(DataPrepError, match=r"plan.json is no plan: .*expected a JSON list of"):
-        read_plan(path)
+def test_a_folder_without_a_model_is_told_before_an_engine_starts(rows, tmp_path):
+    config = {"search_r1": {}, "actor_rollout_ref": {"rollout": {}}}
+    (tmp_path / "empty").mkdir()
+    answerer = Answerer("tiny", str(tmp_path / "empty"), None, ("search:greedy",))
+    with pytest.raises(DataPrepError, match=r"--model of tiny: \S*empty holds no model"):
+        asyncio.run(evaluate(config, [answerer], rows, tmp_path / "out"))
 
 
 def test_models_take_turns_in_one_engine_only_when_they_are_of_one_shape(tmp_path):
