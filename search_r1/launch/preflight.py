@@ -18,10 +18,12 @@ from search_r1.launch.derive import (
     retriever_urls,
 )
 from search_r1.launch.errors import LaunchError
+from search_r1.launch.file_checks import count_rows
 from search_r1.launch.needs import disk_need_gb, memory_need_gb
 from search_r1.launch.own_section import STAGES
 from search_r1.launch.places import artifacts_dir, runs_dir
 from search_r1.launch.services import HOST, is_port_free, ready_status
+from search_r1.launch.stage_checks import remark_on_prompt
 from search_r1.search_config import TOKEN_VARIABLE
 
 _GIB = 2**30
@@ -57,15 +59,17 @@ def require_ready(config: Config) -> None:
 
 
 def remarks(config: Config) -> list[str]:
-    """List what could not be checked, one line each."""
+    """List what is no problem but should be known, one line each."""
+    found = list(filter(None, [remark_on_prompt(config)]))
     if disk_need_gb(config) is not None:
-        return []
+        return found
     folder, free_gb = _disk()
     model = config["actor_rollout_ref"]["model"]["path"]
     return [
+        *found,
         f"disk space is not checked: the weights of {model} are not on this machine yet. "
         f"A checkpoint takes about 12 bytes per parameter, 40 GB at 3B; {folder} has "
-        f"{free_gb:.0f} GiB free."
+        f"{free_gb:.0f} GiB free.",
     ]
 
 
@@ -132,13 +136,11 @@ def _check_questions(config: Config) -> Iterator[str]:
         section = config["search_r1"].get(name)
         if not section or not Path(section["questions"]).is_file():
             continue
-        import pyarrow.parquet  # late: few runs of the launcher need it
-
         wanted = settings_of(**section).num_questions
         try:
-            found = pyarrow.parquet.read_metadata(section["questions"]).num_rows
-        except pyarrow.ArrowInvalid as error:
-            yield f"search_r1.{name}.questions: {section['questions']} is no parquet file: {error}"
+            found = count_rows(f"search_r1.{name}.questions", section["questions"])
+        except LaunchError as error:
+            yield str(error)
             continue
         if found < wanted:
             yield (

@@ -99,6 +99,29 @@ def test_a_failed_training_is_told_in_its_own_words(index: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_a_run_stopped_in_its_evaluation_is_summed_up_and_goes_on_with_that_alone(
+    index: Path, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    stopped = start(index, run_dir, "succeed", FAKE_EVALUATION="fail")
+    out, err = stopped.communicate()
+    assert stopped.returncode == 1
+    assert "error: the evaluation ended with exit code 1." in err
+    assert "from start to end" not in out, "the table comes at the end"
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert (summary["steps"], summary["unfinished"]) == (2, "evaluation")
+    resumed = start(index, run_dir, "fail", FAKE_EVALUATION="succeed", IS_TRAINED="1")
+    out, err = resumed.communicate()
+    assert resumed.returncode == 0, err
+    assert "Its training is done; what is left is the evaluation." in out
+    assert "Starting Ray" not in out
+    assert "How long will it take" not in out
+    assert json.loads((run_dir / "summary.json").read_text())["unfinished"] is None
+    notes = json.loads((run_dir / "launch.json").read_text())
+    assert (len(notes["parts"]), notes["unfinished"]) == (2, None)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_run_leaves_nothing_running(
     index: Path, tmp_path: Path, number: signal.Signals
