@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.progress import track
 
 from data_prep.questions import Question
+from data_prep.steps import Ticker
 from retriever.evaluate.quality import has_answer
 from retriever.types import Retriever
 
@@ -27,7 +28,12 @@ def answerable_questions(
     """
     starts = range(0, len(questions), _BATCH)
     kept: list[Question] = []
-    for start in track(starts, "  searching", console=Console(stderr=True), transient=True):
+    ticker, console = Ticker(), Console(stderr=True)
+    for start in track(
+        starts, "  searching", console=console, transient=True, disable=not console.is_terminal
+    ):
+        if not console.is_terminal:
+            ticker.tell(f"  searching, {start} of {len(questions)} questions")
         batch = questions[start : start + _BATCH]
         hit_lists = retriever.search([question.text for question in batch], top_k)
         kept += [

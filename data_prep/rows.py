@@ -96,6 +96,14 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read a questions file back."""
-    rows: list[Row] = pq.read_table(path).to_pylist()
+    """Read a parquet file.
+
+    Raises:
+        DataPrepError: If it is none; the message names it.
+    """
+    try:
+        rows: list[Row] = pq.read_table(path).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).split("\n")[0]
+        raise DataPrepError(f"{path} is not a readable parquet file ({reason}).") from error
     return rows

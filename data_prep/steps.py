@@ -15,7 +15,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from retriever.interrupts import restore_interrupts
+
 RECEIPT_NAME = "manifest.json"
+_TICK_S = 10.0
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -38,6 +41,20 @@ def step(title: str) -> Iterator[None]:
     say(f"  done in {time.monotonic() - started_s:.1f} s")
 
 
+class Ticker:
+    """Says how far something is, at most every ten seconds: what a log file gets for a bar."""
+
+    def __init__(self) -> None:
+        """Wait with the first line too."""
+        self._told_s = time.monotonic()
+
+    def tell(self, message: str) -> None:
+        """Print a line if it is time for one."""
+        if time.monotonic() - self._told_s >= _TICK_S:
+            self._told_s = time.monotonic()
+            say(message)
+
+
 def run_command(main: Callable[[], None]) -> int:
     """Run a command; return its exit code and print an expected failure as one line.
 
@@ -46,6 +63,7 @@ def run_command(main: Callable[[], None]) -> int:
         the process with 143 after the same tidying up. Any other exception is a bug and
         propagates with its traceback.
     """
+    restore_interrupts()
     signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         main()

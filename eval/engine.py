@@ -14,6 +14,7 @@ from search_r1.assembly import FormatConfig, LoopParts, assemble
 from search_r1.eos_ids import eos_ids_of
 from search_r1.launch.compute_dtype import ROLLOUT_DTYPES
 from search_r1.loop import LoopConfig
+from search_r1.model_folder import require_model
 from search_r1.policies import Policy
 from search_r1.tools.search import Searcher
 
@@ -70,12 +71,8 @@ def parts_for(model: str, form: FormatConfig, limits: LoopConfig, searcher: Sear
     """
     from transformers import AutoTokenizer
 
-    if not Path(model).is_dir() and model.count("/") != 1:  # a hub name is OWNER/NAME
-        raise DataPrepError(
-            f"there is no model folder {model}; expected one that holds config.json, tokenizer and "
-            "*.safetensors, such as a checkpoint's actor/huggingface, or OWNER/NAME on the hub."
-        )
     try:
+        require_model(model, "--model")
         tokenizer = AutoTokenizer.from_pretrained(model)
         return assemble(tokenizer, eos_ids_of(model, tokenizer), form, limits, searcher)
     except (OSError, ValueError) as error:

@@ -30,6 +30,7 @@ __all__ = ["main", "make_app", "read_token", "serve"]
 logger = logging.getLogger("retriever.server")  # also when run as __main__
 
 _BACKLOG = 2048  # connections that may wait while the event loop is busy
+_MAX_PORT = 65535
 _KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that they close them, not we
 _TOKEN_VARIABLE = "RETRIEVER_TOKEN"
 _RERANK_DEPTH = 50
@@ -121,7 +122,11 @@ def _prepare(parsed: argparse.Namespace, stack: ExitStack) -> tuple[FastAPI, soc
 
 
 def _check_flags(parsed: argparse.Namespace) -> None:
-    """Refuse what would be ignored."""
+    """Refuse what would be ignored, and a port that there is not."""
+    if not 0 <= parsed.port <= _MAX_PORT:  # the system would take another one without a word
+        raise ValueError(
+            f"--port is {parsed.port}; expected 1 to {_MAX_PORT}, or 0 for a free one."
+        )
     if parsed.rerank_depth is not None and parsed.reranker is None:
         raise ValueError(
             f"--rerank-depth is {parsed.rerank_depth}, but nothing is reranked; give the folder of "

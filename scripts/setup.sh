@@ -32,7 +32,7 @@ fail() {
     exit 1
 }
 
-say() { printf 'setup: %s\n' "$*"; }
+say() { printf 'setup: %s\n' "$*" >&2; }  # stdout is train.sh's
 
 digest() { cat "$@" | sha256sum | cut -d' ' -f1; }
 
@@ -64,8 +64,11 @@ stamp_is() { [[ -f $stamps/$1 && $(<"$stamps/$1") == "$2" ]]; }
 
 write_stamp() { printf '%s' "$2" >"$stamps/$1.new" && mv "$stamps/$1.new" "$stamps/$1"; }
 
+# Whether .venv was made for this folder, by whatever path somebody came here.
+is_made_here() { [[ -f $stamps/root && $(<"$stamps/root") -ef $root ]]; }
+
 is_current() {
-    [[ -x $venv/bin/python ]] && stamp_is root "$root" && stamp_is lock "$(digest "$lock")" &&
+    [[ -x $venv/bin/python ]] && is_made_here && stamp_is lock "$(digest "$lock")" &&
         stamp_is project "$(digest "$root/pyproject.toml")" &&
         { [[ $with_dev == no ]] || stamp_is dev "$(digest "$dev_lock")"; }
 }
@@ -129,7 +132,7 @@ show_progress() {  # show_progress WHAT TOTAL STARTED LAST_LINE_OF_LOG_BEFORE
         text="$1: all fetched, unpacking"
     fi
     text+=", $((SECONDS - $3)) s"
-    if [[ -t 1 ]]; then printf '\r\033[Ksetup: %s' "$text"
+    if [[ -t 2 ]]; then printf '\r\033[Ksetup: %s' "$text" >&2
     elif ((SECONDS >= next_word)); then
         say "$text"
         next_word=$((SECONDS + 30))
@@ -150,7 +153,7 @@ pip_install() {  # pip_install WHAT TOTAL PIP_ARGUMENTS...
     done
     wait "$pip_pid" || status=$?
     pip_pid=""
-    if [[ -t 1 ]]; then printf '\r\033[K'; fi
+    if [[ -t 2 ]]; then printf '\r\033[K' >&2; fi
     if ((status != 0)); then
         grep -v -E '^ *$|WARNING|^  Downloading|^Collecting|already satisfied' "$log" |
             tail -n 12 | sed 's/^/    /' >&2
@@ -162,19 +165,27 @@ pip_install() {  # pip_install WHAT TOTAL PIP_ARGUMENTS...
 
 # --- the steps ----------------------------------------------------------------------------------
 
+check_ownership() {  # nothing is written into, or cleared of, what set-up did not make
+    if [[ -L $venv ]] && ! is_made_here; then
+        fail "the .venv here is a link to $(readlink "$venv"), which set-up leaves as it is. Use it" \
+            "with SEARCH_R1_SKIP_SETUP=1, or have one made here: rm '$venv'"
+    fi
+    if [[ -e $venv && ! -f $stamps/root ]] && ! version_of "$venv/bin/python" >/dev/null; then
+        fail "the .venv here does not run, and set-up did not make it. Move or delete it first."
+    fi
+}
+
 make_venv() {
-    local clear="" version
+    local version
     if [[ -d $venv ]]; then
-        if [[ -f $stamps/root ]] && ! stamp_is root "$root"; then
+        version=$(version_of "$venv/bin/python") || version=""
+        if [[ -f $stamps/root ]] && ! is_made_here; then
             say "the .venv here was made in another folder; making it anew"
-            clear=--clear
-        elif ! version_of "$venv/bin/python" >/dev/null; then
+        elif [[ -z $version ]]; then
             say "the .venv here does not run; making it anew"
-            clear=--clear
-        fi
-        if [[ -z $clear ]]; then
-            version=$(version_of "$venv/bin/python")
-            if fits "$version"; then return 0; fi
+        elif fits "$version"; then
+            return 0
+        else
             fail "the .venv here is Python $version, which the ${set_name^^} set does not" \
                 "support. Delete it first: rm -r '$venv'"
         fi
@@ -183,7 +194,10 @@ make_venv() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$python cannot make virtual environments (no venv or ensurepip). On Debian and" \
             "Ubuntu: apt install python$(version_of "$python")-venv"
-    "$python" -m venv ${clear:+"$clear"} "$venv" >/dev/null ||
+    rm -rf "$venv"
+    mkdir -p "$stamps"
+    write_stamp root "$root"  # first: what is half made is known as ours
+    "$python" -m venv "$venv" >/dev/null ||
         { rm -rf "$venv"; fail "$python -m venv failed (its words are above)."; }
 }
 
@@ -231,6 +245,7 @@ install_all() {
     local need_gb=6
     if [[ $set_name == gpu ]]; then need_gb=30; fi
     check_machine
+    check_ownership
     if ! stamp_is lock "$(digest "$lock")"; then
         if ! [[ -d $venv ]]; then
             find_python

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +95,20 @@ def inputs_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "settings": settings,
         "form": form,
-        "loop": dict(section["loop"] or {}),
+        "loop": _unusual_limits(section["loop"] or {}),
         "compute_dtype": section.get("compute_dtype"),
         "model": _stamp(Path(config["actor_rollout_ref"]["model"]["path"])),
         "questions": _stamp(Path(settings["questions"])),
         "index": _stamp(Path(index)) if index else None,
     }
+
+
+def _unusual_limits(loop: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the limits that are not the defaults: writing a default out is no other setting."""
+    from search_r1.loop import LoopConfig  # here: the launcher itself does without its imports
+
+    defaults = {field.name: field.default for field in fields(LoopConfig)}
+    return {name: value for name, value in loop.items() if value != defaults.get(name)}
 
 
 def read_receipt(folder: Path) -> dict[str, Any] | None:

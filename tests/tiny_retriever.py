@@ -14,8 +14,11 @@ from retriever.service import make_app
 
 
 @contextlib.contextmanager
-def serve_passages(folder, passages):
-    """Index passages (dicts with id, title and text) by BM25 and serve them; gives the address."""
+def serve_passages(folder, passages, token=None):
+    """Index passages (dicts with id, title and text) by BM25 and serve them; gives the address.
+
+    With a token, only to those who show it.
+    """
     corpus = folder / "corpus.jsonl"
     corpus.write_text("".join(json.dumps(row) + "\n" for row in passages), encoding="utf-8")
     build_index(corpus, folder / "index", "bm25")
@@ -24,7 +27,9 @@ def serve_passages(folder, passages):
         socket.socket() as listener,
     ):
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(make_app(retriever), log_level="critical"))
+        server = uvicorn.Server(
+            uvicorn.Config(make_app(retriever, token=token), log_level="critical")
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

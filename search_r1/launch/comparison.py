@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ _PAIRS = (
     ("trained.search.greedy", "trained.search_always.greedy"),
 )
 _RESAMPLES = 5000
+_SET_NAMES = {"nq": "NQ", "triviaqa": "TriviaQA", "hotpotqa": "HotpotQA"}
+_LONGEST_NAME = 12  # characters that a column has room for
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,20 @@ def compare_models(run_dir: Path) -> dict[str, Any] | None:
     }
 
 
+def group_name(group: str, rows: Mapping[str, Any]) -> str:
+    """Name a group for a table or a plot: questions that nobody sampled by where they come from.
+
+    Args:
+        group: One of ``GROUPS``.
+        rows: The rows of :func:`compare_models`.
+    """
+    if group != "real":
+        return group
+    sources = {source for row in rows.values() for source in row.get(group, {}).get("sources", ())}
+    name = ", ".join(_SET_NAMES.get(source, source) for source in sorted(sources))
+    return name if len(name) <= _LONGEST_NAME else "not labelled"
+
+
 def _row(one: Outcomes) -> Iterator[tuple[str, Any]]:
     yield "lost", one.num_lost
     for group in GROUPS:
@@ -91,6 +107,7 @@ def _row(one: Outcomes) -> Iterator[tuple[str, Any]]:
                     "searched": _mean(records, _searched),
                     "searched_ci95": wilson_interval(_mean(records, _searched), len(records)),
                     "searches_per_question": _mean(records, searches_of),
+                    "sources": sorted({record["metadata"]["data_source"] for record in records}),
                 },
             )
     known, unknown = one.of("known"), one.of("unknown")

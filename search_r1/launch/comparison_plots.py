@@ -7,9 +7,11 @@ from typing import Any
 
 from matplotlib.ticker import PercentFormatter
 
+from search_r1.launch.comparison import group_name
+
 Steps = Mapping[int, Mapping[str, Any]]
 _COLORS = {"known": "#2563a8", "unknown": "#d97706"}
-_GROUPS = {"known": "known", "unknown": "unknown", "real": "NQ, TriviaQA"}
+_GROUPS = ("known", "unknown", "real")
 _MODELS = {
     "base.search.greedy": ("before", "#c3cad5"),
     "cold_start.search.greedy": ("after cold start", "#8a94a6"),
@@ -46,7 +48,8 @@ def draw_models(axes: Any, rows: Mapping[str, Any]) -> None:
                       elinewidth=0.9)  # fmt: skip
     middle = width * (len(present) - 1) / 2
     axes.set_xticks(
-        [place + middle for place in range(len(groups))], [_GROUPS[group] for group in groups]
+        [place + middle for place in range(len(groups))],
+        [group_name(group, rows) for group in groups],
     )
     axes.set_ylim(0, 1.45)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0])

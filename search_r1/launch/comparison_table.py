@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from search_r1.launch.comparison import ROWS
+from search_r1.launch.comparison import ROWS, group_name
 from search_r1.launch.readings import write_reading
 
-_COLUMNS = {"known": "known", "unknown": "unknown", "real": "NQ, TriviaQA"}
+_COLUMNS = ("known", "unknown", "real")
 _LABEL, _CELL = 31, 14
 _CHANGES = {
     "base.search.greedy": "against the model before",
@@ -29,33 +29,46 @@ def comparison_lines(
     """
     rows = evaluation["rows"]
     first: dict[str, Any] = next(iter(rows.values()))
-    columns = {group: words for group, words in _COLUMNS.items() if group in first}
+    columns = [group for group in _COLUMNS if group in first]
     yield "held-out questions: EM, and share of them searched"
-    heads = [f"{words} ({first[group]['questions']})" for group, words in columns.items()]
+    heads = [f"{group_name(group, rows)} ({first[group]['questions']})" for group in columns]
     yield " " * _LABEL + "".join(f"{head:>{_CELL + 4}}" for head in heads)
     for name, row in rows.items():
         cells = (_cell(row.get(group)) for group in columns)
         yield f"{ROWS[name]:<{_LABEL}}" + "".join(f"{cell:>{_CELL + 4}}" for cell in cells)
-    yield ""
-    yield "share searched, unknown minus known"
-    for name, row in rows.items():
-        if "gap" in row and ".search." in name:
-            low, high = row["gap"]["ci95"]
-            gap = f"{100 * row['gap']['unknown_minus_known']:+.0f} points"
-            yield f"{ROWS[name]:<{_LABEL}}{gap:>{_CELL}}   {_interval(low, high)}"
-    yield ""
-    yield "EM after reinforcement learning, on known and unknown together"
-    for pair, change in evaluation["changes"].items():
-        if part := change.get("known_and_unknown"):
-            words = _CHANGES[pair.split(" - ")[1]]
-            points = f"{100 * part['em']:+.1f} points"
-            yield f"{'  ' + words:<{_LABEL}}{points:>{_CELL}}   {_interval(*part['em_ci95'])}"
+        if row["lost"]:
+            yield f"  {row['lost']} more were lost to the retriever or the engine"
+    yield from _headed("share searched, unknown minus known", _gaps(rows))
+    title = "EM after reinforcement learning, on known and unknown together"
+    yield from _headed(title, _changes(evaluation["changes"]))
     if readings:
         yield ""
         yield "five worth reading" if len(readings) == 5 else "worth reading"
     for reading in readings:
         yield ""
         yield write_reading(reading)
+
+
+def _headed(title: str, lines: Iterable[str]) -> Iterator[str]:
+    """Yield a block of lines below its title; nothing without lines."""
+    if listed := list(lines):
+        yield from ("", title, *listed)
+
+
+def _gaps(rows: dict[str, Any]) -> Iterator[str]:
+    for name, row in rows.items():
+        if "gap" in row and ".search." in name:
+            low, high = row["gap"]["ci95"]
+            gap = f"{100 * row['gap']['unknown_minus_known']:+.0f} points"
+            yield f"{ROWS[name]:<{_LABEL}}{gap:>{_CELL}}   {_interval(low, high)}"
+
+
+def _changes(changes: dict[str, Any]) -> Iterator[str]:
+    for pair, change in changes.items():
+        if part := change.get("known_and_unknown"):
+            words = _CHANGES[pair.split(" - ")[1]]
+            points = f"{100 * part['em']:+.1f} points"
+            yield f"{'  ' + words:<{_LABEL}}{points:>{_CELL}}   {_interval(*part['em_ci95'])}"
 
 
 def _cell(part: dict[str, Any] | None) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from search_r1.launch import runs
 from search_r1.launch.compute_dtype import fill_compute_dtype
 from search_r1.launch.errors import require_fit
+from search_r1.launch.own_section import STAGES, settle
 from search_r1.launch.places import CONFIGS, locate
 from search_r1.launch.stage_checks import STAGE_CHECKS
 from search_r1.search_config import split_urls
@@ -24,12 +25,17 @@ def fill(config: Config, run_dir: Path) -> None:
     Args:
         config: A composed, resolved config.
         run_dir: Folder of the run; need not exist yet.
+
+    Raises:
+        UsageError: For a value that a run sets itself, that is ignored, or that is secret.
     """
+    settle(config)
     config["search_r1"]["run_dir"] = str(run_dir)
     trainer = config["trainer"]
     trainer["default_local_dir"] = str(run_dir / "checkpoints")
-    rollout = config["actor_rollout_ref"]["rollout"]
-    rollout["agent"]["agent_loop_config_path"] = str(CONFIGS / "agent_loops.yaml")
+    agent = config["actor_rollout_ref"]["rollout"]["agent"]
+    loops = agent.get("agent_loop_config_path")
+    agent["agent_loop_config_path"] = locate(loops) if loops else str(CONFIGS / "agent_loops.yaml")
     for model in (config["actor_rollout_ref"]["model"], config["critic"]["model"]):
         for key in ("path", "tokenizer_path", "hf_config_path", "lora_adapter_path"):
             if model.get(key):
@@ -41,7 +47,7 @@ def fill(config: Config, run_dir: Path) -> None:
         (config["search_r1"], "parser_plugin"),
         *((tool, "file") for tool in tools if isinstance(tool, dict)),
         (trainer, "resume_from_path"),
-        *((config["search_r1"].get(name) or {}, "questions") for name in _OWN_QUESTIONS),
+        *((config["search_r1"].get(name) or {}, "questions") for name in STAGES),
     )
     for section, key in own_files:
         if section.get(key) and "://" not in section[key]:  # pkg://a.module is no file
@@ -56,9 +62,6 @@ def fill(config: Config, run_dir: Path) -> None:
         retriever["index"] = locate(retriever["index"])
     fill_compute_dtype(config)
     _fill_ray(config, run_dir)
-
-
-_OWN_QUESTIONS = ("cold_start", "evaluation")  # sections that name a question file
 
 
 def is_remote_cluster(config: Config) -> bool:

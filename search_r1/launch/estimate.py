@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from search_r1.cold_start import ColdStartConfig
+from search_r1.evaluation import EvaluationConfig
 from search_r1.launch.derive import uses_critic, uses_reference
 from search_r1.launch.forecast import evaluated_steps
 
@@ -139,13 +141,14 @@ class _Work:
         self._config = config
         self._speeds = speeds
         self._prompt_tokens = prompt_tokens
-        section, loop = config["search_r1"], config["search_r1"]["loop"] or {}
+        from search_r1.loop import LoopConfig  # here: the launcher itself does without its imports
+
+        section, loop = config["search_r1"], LoopConfig(**(config["search_r1"]["loop"] or {}))
         self._section = section
-        most = float(loop.get("max_searches", 4))
-        has_cold_start = bool(section.get("cold_start"))
-        self._searches = min(most, _SEARCHES_AFTER_COLD_START if has_cold_start else 1.0)
-        wanted = _TOKENS_A_PASSAGE * loop.get("top_k", 3)
-        self._observation = min(wanted, float(loop.get("max_observation_tokens", 500)))
+        searches = _SEARCHES_AFTER_COLD_START if section.get("cold_start") else 1.0
+        self._searches = min(float(loop.max_searches), searches)
+        wanted = _TOKENS_A_PASSAGE * loop.top_k
+        self._observation = min(wanted, float(loop.max_observation_tokens))
 
     def _rollout_s(self, prompts: int, trajectories: int) -> float:
         """Prompts of a group are read once: the engine caches what it has read."""
@@ -188,7 +191,8 @@ class _Work:
         wanted = self._section.get("cold_start")
         if not wanted:
             return {}
-        number = 2 * (wanted.get("num_questions") or 200) * (wanted.get("epochs") or 1)
+        settings = ColdStartConfig(**wanted)
+        number = 2 * settings.num_questions * settings.epochs
         tokens = number * (self._tokens(1.0) + self._tokens(0.0)) / 2
         return {
             "demonstrations": extra.demonstrations,
@@ -201,7 +205,7 @@ class _Work:
         if not wanted:
             return {}
         passes = 4 + 2 * bool(self._section.get("cold_start"))
-        one_s = self.evaluation_s(wanted.get("num_questions") or 144)
+        one_s = self.evaluation_s(EvaluationConfig(**wanted).num_questions)
         return {"evaluation": extra.engine_start + passes * one_s}
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -17,6 +18,8 @@ from typing import Any
 
 from search_r1.launch import derive, runs
 from search_r1.launch.errors import LaunchError, UsageError
+from search_r1.launch.file_checks import check_files
+from search_r1.launch.override_types import check_types
 from search_r1.launch.presets import check_syntax, compose, parse
 from search_r1.launch.records import has_evaluation
 
@@ -32,6 +35,8 @@ class Plan:
     """Where it goes; exists only when a run is continued."""
     resumed_step: int | None
     """Step of the checkpoint to continue from; None for a new run."""
+    is_trained: bool
+    """Whether that run was stopped in its evaluation, so that nothing is left to be trained."""
     config: dict[str, Any]
     """The whole training config, resolved."""
 
@@ -55,8 +60,21 @@ def make_plan(preset: str, overrides: Sequence[str], runs_dir: Path) -> Plan:
     if step and "trainer.val_before_train" not in given:
         config.trainer.val_before_train = _lacks_evaluation(config.trainer, run_dir, step)
     plain = _resolved(config)
+    if combined:
+        check_types(plain, _defaults(preset), [parse(override)[0] for override in combined])
     derive.fill(plain, run_dir)
-    return Plan(preset, combined, str(run_dir), step, plain)
+    total = plain["trainer"].get("total_training_steps")
+    is_trained = (
+        unfinished is not None
+        and runs.read_notes(unfinished).get("unfinished") == runs.EVALUATION
+        and (total is None or (step or 0) >= total)
+    )
+    return Plan(preset, combined, str(run_dir), step, is_trained, plain)
+
+
+@functools.cache
+def _defaults(preset: str) -> dict[str, Any]:
+    return _resolved(compose(preset))
 
 
 def _lacks_evaluation(trainer: Any, run_dir: Path, step: int) -> bool:
@@ -80,6 +98,7 @@ def check(config: dict[str, Any]) -> None:
         LaunchError: With what is wrong, in one line.
     """
     derive.check_consistency(config)
+    check_files(config)
     os.environ.update(config["search_r1"]["env"])
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException

@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from search_r1.cold_start import ColdStartConfig
-from search_r1.evaluation import EvaluationConfig
 from search_r1.launch.derive import (
     Config,
     is_remote_cluster,
     retriever_urls,
 )
 from search_r1.launch.errors import LaunchError
+from search_r1.launch.file_checks import count_rows
 from search_r1.launch.needs import disk_need_gb, memory_need_gb
+from search_r1.launch.own_section import STAGES
 from search_r1.launch.places import artifacts_dir, runs_dir
 from search_r1.launch.services import HOST, is_port_free, ready_status
+from search_r1.launch.stage_checks import remark_on_prompt
+from search_r1.search_config import TOKEN_VARIABLE
 
 _GIB = 2**30
 _PYTHONS = ((3, 11), (3, 12))
@@ -35,7 +37,6 @@ _MAKERS = (
     ("questions/hotpotqa/", "python -m data_prep.hotpotqa"),
 )
 QUICKSTART = _MAKERS[0][1]
-_STAGES = {"cold_start": ColdStartConfig, "evaluation": EvaluationConfig}  # have question files
 _SERVES = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)  # Search-R1's own server has no /ready
 
 
@@ -58,15 +59,17 @@ def require_ready(config: Config) -> None:
 
 
 def remarks(config: Config) -> list[str]:
-    """List what could not be checked, one line each."""
+    """List what is no problem but should be known, one line each."""
+    found = list(filter(None, [remark_on_prompt(config)]))
     if disk_need_gb(config) is not None:
-        return []
+        return found
     folder, free_gb = _disk()
     model = config["actor_rollout_ref"]["model"]["path"]
     return [
+        *found,
         f"disk space is not checked: the weights of {model} are not on this machine yet. "
         f"A checkpoint takes about 12 bytes per parameter, 40 GB at 3B; {folder} has "
-        f"{free_gb:.0f} GiB free."
+        f"{free_gb:.0f} GiB free.",
     ]
 
 
@@ -88,9 +91,12 @@ def local_inputs(config: Config) -> list[tuple[str, str]]:
     for key in ("train_files", "val_files"):
         files = config["data"][key]
         inputs += [(f"data.{key}", f) for f in (files if isinstance(files, list) else [files])]
-    for name in _STAGES:
+    for name in STAGES:
         if section := config["search_r1"].get(name):
             inputs.append((f"search_r1.{name}.questions", section["questions"]))
+    agent = config["actor_rollout_ref"]["rollout"].get("agent") or {}
+    if loops := agent.get("agent_loop_config_path"):
+        inputs.append(("actor_rollout_ref.rollout.agent.agent_loop_config_path", loops))
     own_reward = config["reward"]["custom_reward_function"].get("path")
     if own_reward and not own_reward.startswith("pkg://"):
         key = "reward.custom_reward_function.path"
@@ -126,17 +132,15 @@ def _check_inputs(config: Config) -> Iterator[str]:
 
 def _check_questions(config: Config) -> Iterator[str]:
     """A stage that runs out of questions would do so hours later; the footer has their number."""
-    for name, settings_of in _STAGES.items():
+    for name, settings_of in STAGES.items():
         section = config["search_r1"].get(name)
         if not section or not Path(section["questions"]).is_file():
             continue
-        import pyarrow.parquet  # late: few runs of the launcher need it
-
         wanted = settings_of(**section).num_questions
         try:
-            found = pyarrow.parquet.read_metadata(section["questions"]).num_rows
-        except pyarrow.ArrowInvalid as error:
-            yield f"search_r1.{name}.questions: {section['questions']} is no parquet file: {error}"
+            found = count_rows(f"search_r1.{name}.questions", section["questions"])
+        except LaunchError as error:
+            yield str(error)
             continue
         if found < wanted:
             yield (
@@ -210,7 +214,13 @@ def _check_retriever(config: Config) -> Iterator[str]:
         yield from _check_own_address(urls)
         return
     for url in urls:
-        if ready_status(url, timeout_s=5.0) not in _SERVES:
+        status = ready_status(url, timeout_s=5.0)
+        if status == HTTPStatus.UNAUTHORIZED:
+            yield (
+                f"the retrieval server at {url} asks for another bearer token; set "
+                f"{TOKEN_VARIABLE} to the one it was started with."
+            )
+        elif status not in _SERVES:
             yield (
                 f"no retrieval server answers at {url}; start one with python -m retriever.server "
                 "--index DIR, or set search_r1.retriever.index=DIR to have it started."
@@ -223,12 +233,15 @@ def _check_own_address(urls: Sequence[str]) -> Iterator[str]:
     if len(urls) > 1 or address.hostname not in (HOST, "localhost"):
         yield (
             "search_r1.retriever.index is to be served here, but client.url="
-            f"{','.join(urls)} names another machine; set only one of the two."
+            f"{','.join(urls)} names another machine; to use what runs there add "
+            "search_r1.retriever.index=null, else leave the url out."
         )
     elif address.port and not is_port_free(address.port):
         yield (
-            f"port {address.port} is taken; stop what listens there, choose another one with "
-            f"search_r1.retriever.client.url=http://{HOST}:PORT, or leave the url out."
+            f"port {address.port} is taken, and search_r1.retriever.index is to be served there; "
+            "to use the server that runs there add search_r1.retriever.index=null, else choose "
+            f"another port with search_r1.retriever.client.url=http://{HOST}:PORT, or null for a "
+            "free one."
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 import time
 import uuid
@@ -53,10 +52,12 @@ def run(preset: str, overrides: Sequence[str], command: Sequence[str]) -> None:
             run_ = Run(plan, run_id, command, stack)
             run_.prepare()
             run_.serve()
-            run_.estimate()
+            if not plan["is_trained"]:
+                run_.estimate()
             run_.cold_start()
-            run_.train()
-            run_.end_training()
+            if not plan["is_trained"]:
+                run_.train()
+                run_.end_training()
             run_.evaluate()
             run_.clean_up()
             run_.sum_up()
@@ -83,7 +84,8 @@ class Run:
         self._stack = stack
         self._stage_s: dict[str, float] = {}
         self._started = time.monotonic()
-        self._has_failed = True
+        self._unfinished: str | None = runs.EVALUATION if plan["is_trained"] else runs.TRAINING
+        self._has_failed = not plan["is_trained"]
         self._retriever: Service | None = None
         self._outlook = Outlook()
         self._base_model: str = self.config["actor_rollout_ref"]["model"]["path"]
@@ -114,6 +116,8 @@ class Run:
         self._stack.enter_context(runs.occupy(self.run_dir))
         if self._plan["resumed_step"]:
             say(f"Continuing after step {self._plan['resumed_step']} of that run.")
+            if self._plan["is_trained"]:
+                say("  Its training is done; what is left is the evaluation.")
             is_evaluated = not self.config["trainer"]["val_before_train"]
             runs.set_abandoned_aside(self.run_dir, self._plan["resumed_step"], is_evaluated)
         for remark in preflight.remarks(self.config):
@@ -157,9 +161,11 @@ class Run:
                 say(f"Beginning from the cold start in {found.folder}: nothing it needs changed.")
             else:
                 say(f"Cold start: demonstrations first, then training on them, in {found.folder}")
-                found.folder.mkdir(parents=True, exist_ok=True)
-                for child in stages.cold_start_children(self.config, self.run_dir, found.folder):
-                    self._run_child(child)
+                with runs.occupy(found.folder):
+                    for child in stages.cold_start_children(
+                        self.config, self.run_dir, found.folder
+                    ):
+                        self._run_child(child)
                 found = stages.find_cold_start(self.config) or found
         self._cold_start = {"folder": str(found.folder), **(found.receipt or {})}
         stages.use_model(self.config, found.model)
@@ -167,12 +173,14 @@ class Run:
 
     def evaluate(self) -> None:
         """Compare the models of the run on held-out questions, if the config asks for it."""
-        child = stages.evaluation_child(self.config, self.run_dir, self._base_model)
-        if child is None:
-            return
-        with self._stage("evaluate"):
-            say("Comparing the models on held-out questions ...")
-            self._run_child(child)
+        if self.config["search_r1"].get("evaluation"):
+            self._unfinished = runs.EVALUATION
+            self.sum_up(is_shown=False)  # what stops the evaluation takes only that away
+            child = stages.evaluation_child(self.config, self.run_dir, self._base_model)
+            with self._stage("evaluate"):
+                say("Comparing the models on held-out questions ...")
+                self._run_child(child)
+        self._unfinished = None
 
     def _run_child(self, child: stages.Child) -> None:
         """Run a command of a stage to its end; raises LaunchError with its last errors."""
@@ -241,16 +249,10 @@ class Run:
         processes.wait_until_gone(lambda: processes.find_marked(self._run_id), grace_s)
         processes.end_marked(self._run_id)
 
-    def sum_up(self) -> None:
-        """Write summary and plot, and print the table, in a child that may import what it needs."""
-        self._stage_s["total"] = time.monotonic() - self._started
+    def sum_up(self, is_shown: bool = True) -> None:
+        """Write summary and plots, and print the table."""
         self._write_notes()
-        command = [sys.executable, "-m", "search_r1.launch.summary", str(self.run_dir)]
-        if subprocess.run(command, env=base_environment(), check=False).returncode != 0:
-            raise LaunchError(
-                "training is done, but summing it up failed (the reason is above). Try again with: "
-                f"python -m search_r1.launch.summary {self.run_dir}"
-            )
+        services.summarize(self.run_dir, is_shown)
 
     def _start(self, name: str, command: list[str], log: str, env: Mapping[str, str]) -> Service:
         service = Service(name, command, self.run_dir / "logs" / log, env, root_dir())
@@ -277,23 +279,20 @@ class Run:
             self._write_notes()
 
     def _write_notes(self) -> None:
-        """Write what only the launcher knows; parts of a continued run are added up."""
-        earlier = runs.read_notes(self.run_dir)
-        parts = [part for part in earlier.get("parts", []) if part["run_id"] != self._run_id]
-        stages = {"total": time.monotonic() - self._started} | self._stage_s
-        this_part = {
-            "run_id": self._run_id,
-            "command": self._command,
-            "resumed_step": self._plan["resumed_step"],
-            "stages_s": {name: round(value, 1) for name, value in stages.items()},
-            "memory": self._sampler.report(),
-        }
-        notes = {
-            "preset": self._plan["preset"],
-            "overrides": self._plan["overrides"],
-            "base_model": self._base_model,
-            "cold_start": self._cold_start or earlier.get("cold_start"),
-            "estimate": self._outlook.estimate or earlier.get("estimate"),
-            "parts": [*parts, this_part],
-        }
-        runs.write_json(self.run_dir / runs.NOTES, notes)
+        stages_s = {"total": time.monotonic() - self._started} | self._stage_s
+        runs.write_notes(
+            self.run_dir,
+            part={
+                "run_id": self._run_id,
+                "command": self._command,
+                "resumed_step": self._plan["resumed_step"],
+                "stages_s": {name: round(value, 1) for name, value in stages_s.items()},
+                "memory": self._sampler.report(),
+            },
+            unfinished=self._unfinished,
+            preset=self._plan["preset"],
+            overrides=self._plan["overrides"],
+            base_model=self._base_model,
+            cold_start=self._cold_start,
+            estimate=self._outlook.estimate,
+        )

@@ -17,6 +17,8 @@ CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 NOTES = "launch.json"  # what the launcher knows of a run: command, overrides, stages, memory
 SUMMARY = "summary.json"
+TRAINING, EVALUATION = "training", "evaluation"
+"""What the notes call unfinished; nothing once a run is over."""
 _LOCK = ".lock"
 _CHECKPOINT = "checkpoints/latest_checkpointed_iteration.txt"
 
@@ -50,10 +52,10 @@ def last_checkpoint(run_dir: Path) -> int | None:
 
 
 def find_unfinished(runs: Path, preset: str) -> Path | None:
-    """Give the newest run of a preset with a checkpoint, no summary, and nobody working on it."""
+    """Give the newest run of a preset with a checkpoint, not over, and nobody working on it."""
     for folder in sorted((runs / preset).glob("*/"), reverse=True):
-        is_finished = (folder / SUMMARY).exists()
-        if not is_finished and last_checkpoint(folder) is not None and not is_locked(folder):
+        is_over = (folder / SUMMARY).exists() and not read_notes(folder).get("unfinished")
+        if not is_over and last_checkpoint(folder) is not None and not is_locked(folder):
             return folder
     return None
 
@@ -91,6 +93,21 @@ def read_notes(run_dir: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return notes if isinstance(notes, dict) else {}
+
+
+def write_notes(run_dir: Path, part: dict[str, Any], unfinished: str | None, **notes: Any) -> None:
+    """Write the launcher's notes of a run.
+
+    Args:
+        run_dir: Folder of the run.
+        part: What the launcher that writes did; those of earlier ones are kept before it.
+        unfinished: ``TRAINING`` or ``EVALUATION``; None once the run is over.
+        notes: Whatever else it knows; of a None what was noted earlier stays.
+    """
+    earlier = read_notes(run_dir)
+    parts = [one for one in earlier.get("parts", []) if one["run_id"] != part["run_id"]]
+    kept = {name: earlier.get(name) if value is None else value for name, value in notes.items()}
+    write_json(run_dir / NOTES, kept | {"unfinished": unfinished, "parts": [*parts, part]})
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -16,13 +16,16 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
+from search_r1.launch.environment import base_environment
 from search_r1.launch.errors import LaunchError
 from search_r1.launch.places import root_dir
 from search_r1.launch.processes import die_with_parent
 from search_r1.launch.screen import SCREEN
+from search_r1.search_config import SearchClientConfig
 
 HOST = "127.0.0.1"
 _TAIL_LINES = 15
+_LOGGED = {"TQDM_MININTERVAL": "30"}  # seconds between two states of a bar that goes to a log
 
 
 class Service:
@@ -57,7 +60,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=dict(env),
+                env=_LOGGED | dict(env),
                 cwd=cwd,
                 start_new_session=True,
                 preexec_fn=die_with_parent,
@@ -137,7 +140,7 @@ def retriever_command(index: str, port: int) -> list[str]:
 
 
 def ready_status(url: str, timeout_s: float = 2.0) -> int | None:
-    """Ask a server whether it takes requests.
+    """Ask a retrieval server whether it takes requests, with the token of our environment.
 
     Args:
         url: Its address, http or https, without ``/ready``.
@@ -150,8 +153,10 @@ def ready_status(url: str, timeout_s: float = 2.0) -> int | None:
     is_https = parts.scheme == "https"
     kind = http.client.HTTPSConnection if is_https else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
+    token = SearchClientConfig().read_token()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        connection.request("GET", f"{parts.path.rstrip('/')}/ready")
+        connection.request("GET", f"{parts.path.rstrip('/')}/ready", headers=headers)
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):
         return None
@@ -226,3 +231,22 @@ def run_here(command: str, env: Mapping[str, str]) -> None:
         child.wait()
     if code != 0:
         raise LaunchError(f"{command} failed; the reason is above.")
+
+
+def summarize(run_dir: Path, is_shown: bool) -> None:
+    """Write a run's summary and plots in a child that may import what it needs.
+
+    Args:
+        run_dir: Folder of the run.
+        is_shown: Whether its table is printed.
+
+    Raises:
+        LaunchError: If it fails; it has said why.
+    """
+    command = [sys.executable, "-m", "search_r1.launch.summary", str(run_dir)]
+    output = None if is_shown else subprocess.DEVNULL
+    if subprocess.run(command, env=base_environment(), stdout=output, check=False).returncode:
+        raise LaunchError(
+            "training is done, but summing it up failed (the reason is above). Try again with: "
+            f"python -m search_r1.launch.summary {run_dir}"
+        )

@@ -73,29 +73,32 @@ def cold_start_children(config: Config, run_dir: Path, folder: Path) -> Iterator
 
 
 def use_model(config: Config, model: str) -> None:
-    """Have actor, rollout and critic begin from a model, in place."""
+    """Have actor, rollout and critic begin from a cold start's model, in place.
+
+    What is asked for then is no cold start of that model.
+    """
+    config["search_r1"]["cold_start"] = None
     base = config["actor_rollout_ref"]["model"]["path"]
     if config["critic"]["model"].get("path") == base:
         config["critic"]["model"]["path"] = model
     config["actor_rollout_ref"]["model"]["path"] = model
 
 
-def evaluation_child(config: Config, run_dir: Path, base: str) -> Child | None:
-    """Give the command that compares the models of a run on held-out questions, if it asks for it.
+def evaluation_child(config: Config, run_dir: Path, base: str) -> Child:
+    """Give the command that compares the models of a run on held-out questions.
 
     Writes ``eval/plan.json``, which says who answers how.
 
     Args:
-        config: The run's config; its model is the one reinforcement learning began from.
+        config: The run's config, which asks for an evaluation; its model is the one reinforcement
+            learning began from.
         run_dir: Folder of the run.
         base: The model before the cold start.
 
     Raises:
         LaunchError: If the last checkpoint holds no model in Hugging Face's format.
     """
-    section = config["search_r1"].get("evaluation")
-    if not section:
-        return None
+    section = config["search_r1"]["evaluation"]
     started_from = config["actor_rollout_ref"]["model"]["path"]
     plan = [_answerer(BASE, base, [_GREEDY], section.get("base_prompt"))]
     if started_from != base:

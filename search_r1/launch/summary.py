@@ -85,6 +85,7 @@ def summarize(run_dir: Path) -> dict[str, Any]:
     config = yaml.safe_load((run_dir / runs.CONFIG).read_text(encoding="utf-8"))
     return {
         "preset": notes.get("preset"),
+        "unfinished": notes.get("unfinished"),
         "steps": len(steps),
         "trajectories_per_step": config["data"]["train_batch_size"]
         * config["actor_rollout_ref"]["rollout"]["n"],

@@ -35,7 +35,7 @@ def test_any_gold_answer_in_any_hit_is_enough():
     assert not has_answer(question, [])
 
 
-def test_filter_keeps_order_and_looks_at_top_k_hits_only(tmp_path):
+def test_filter_keeps_order_and_looks_at_top_k_hits_only(tmp_path, capsys, monkeypatch):
     corpus = tmp_path / "corpus.jsonl"
     write_corpus(
         [
@@ -52,7 +52,11 @@ def test_filter_keeps_order_and_looks_at_top_k_hits_only(tmp_path):
         Question("c", "novel Dracula", ("Bram Stoker",)),
     ]
     retriever = open_retriever(tmp_path / "index")
+    monkeypatch.setattr("data_prep.steps._TICK_S", 0)
     # The best hit of "novel Dracula" is passage 0, which does not name the author.
     assert [q.id for q in answerable_questions(questions, retriever, top_k=1)] == ["a"]
     assert [q.id for q in answerable_questions(questions, retriever, top_k=2)] == ["a", "c"]
     retriever.close()
+    told = capsys.readouterr()  # no terminal: lines, and no bar
+    assert told.out == 2 * "  searching, 0 of 3 questions\n"
+    assert told.err == ""

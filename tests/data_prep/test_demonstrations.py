@@ -94,6 +94,16 @@ def test_every_question_is_answered_directly_and_by_a_search(config_of, demonstr
         assert record["metadata"]["data_source"] == "tiny"
 
 
+def test_a_guarded_retriever_is_asked_with_the_token_of_the_environment(
+    config_of, demonstrate, tiny_passages, tmp_path, monkeypatch
+):
+    (tmp_path / "guarded").mkdir()
+    monkeypatch.setenv("RETRIEVER_TOKEN", "open-sesame")
+    with serve_passages(tmp_path / "guarded", tiny_passages, token="open-sesame") as address:
+        records = demonstrate(config_of(1, {"url": address}))
+    assert records[1]["turns"][0]["passage_ids"]
+
+
 def test_what_was_read_is_masked_and_the_calls_are_as_the_format_has_them(
     config_of, demonstrate, codec
 ):

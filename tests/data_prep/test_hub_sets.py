@@ -51,10 +51,20 @@ def test_parquet_input_split_and_limit(tmp_path):
     source = tmp_path / "dev.parquet"
     pq.write_table(pa.Table.from_pylist(ROWS[:2]), source)
     arguments = ["--input", source, "--split", "dev", "--limit", 1, "--out", tmp_path / "out"]
+    arguments += ["--source", "hotpotqa"]
     assert hotpotqa.main([str(argument) for argument in arguments]) == 0
     (row,) = read_rows(tmp_path / "out" / "dev.parquet")
     assert row["data_source"] == "hotpotqa"
     assert row["extra_info"]["split"] == "dev"
+
+
+def test_a_file_of_ones_own_is_not_called_by_the_sets_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEARCH_R1_ARTIFACTS", str(tmp_path))
+    assert run_nq("--input", write_jsonl(tmp_path / "mine.jsonl", ROWS)) == 0
+    out = tmp_path / "questions" / "mine"
+    assert {row["data_source"] for row in read_rows(out / "train.parquet")} == {"mine"}
+    written = json.loads((out / "manifest.json").read_text())["train.parquet"]
+    assert (written["license"], written["attribution"]) == ("unknown", "Read from mine.jsonl.")
 
 
 def test_excluded_test_questions_leave_train_and_other_files_stay(tmp_path):

@@ -175,6 +175,44 @@ def test_second_run_changes_nothing(prepared, capsys, samples_file):
     assert capsys.readouterr().out.count("already there") == 5
 
 
+def chosen(artifacts, *arguments):
+    """What the command would make now."""
+    return quickstart.choose(quickstart._parse(list(arguments)), artifacts)
+
+
+def test_what_was_asked_for_stays_until_something_else_is(prepared, capsys, samples_file):
+    assets, artifacts, _ = prepared
+    other = QuestionOptions("two_shot", top_k=2, unfiltered=10, seed=3)
+    quickstart.prepare("bm25", other, assets, samples_file)
+    manifest = artifacts / "indexes" / "quickstart" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"kind": "flat"}))
+    assert chosen(artifacts) == ("flat", other)
+    told = capsys.readouterr().out
+    assert "The index stays flat, as it was asked for; --index-kind makes another." in told
+    assert "(prompt_name two_shot, top_k 2, unfiltered 10, seed 3)" in told
+    assert chosen(artifacts, "--index-kind", "bm25", "--top-k", "1") == (
+        "bm25",
+        replace(other, top_k=1),
+    )
+    assert chosen(artifacts / "nothing") == ("bm25", QuestionOptions())
+
+
+def test_an_index_or_questions_of_somebody_elses_making_are_not_replaced(prepared, samples_file):
+    _, artifacts, _ = prepared
+    manifest = artifacts / "indexes" / "quickstart" / "manifest.json"
+    ours = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(ours | {"kind": "hnsw"}))
+    with pytest.raises(DataPrepError, match="is a hnsw index of this corpus, which this command"):
+        chosen(artifacts)
+    manifest.write_text(json.dumps(ours | {"corpus": {"bytes": 1, "sha256": "0"}}))
+    with pytest.raises(DataPrepError, match=r"a bm25 index of another corpus.*--index-kind bm25"):
+        chosen(artifacts)
+    assert chosen(artifacts, "--index-kind", "bm25")[0] == "bm25"
+    (artifacts / "questions" / "quickstart" / "manifest.json").unlink()
+    with pytest.raises(DataPrepError, match=r"questions.quickstart holds files that this command"):
+        chosen(artifacts, "--index-kind", "bm25")
+
+
 def test_other_prompt_rewrites_the_questions_only(prepared, capsys, samples_file):
     assets, artifacts, _ = prepared
     quickstart.prepare("bm25", QuestionOptions("two_shot", unfiltered=10), assets, samples_file)

@@ -67,3 +67,10 @@ def test_unknown_prompt_lists_the_known_ones():
     check_prompt("search_r1")
     with pytest.raises(DataPrepError, match=r"unknown prompt 'nope'; choose one of: .*search_r1"):
         check_prompt("nope")
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path):
+    path = tmp_path / "rows.parquet"
+    path.write_text("rows")
+    with pytest.raises(DataPrepError, match=r"rows\.parquet is not a readable parquet file \("):
+        read_rows(path)

@@ -1,5 +1,6 @@
 import errno
 import json
+import signal
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 from data_prep.steps import (
     DataPrepError,
+    Ticker,
     artifacts_dir,
     exclusive,
     is_current,
@@ -38,6 +40,24 @@ def test_full_disk_is_one_line_and_exit_code_1(capsys):
 def test_interruption_is_exit_code_130(capsys):
     assert run_command(fail(KeyboardInterrupt())) == 130
     assert "nothing half-written" in capsys.readouterr().err
+
+
+def test_a_command_started_with_sigint_ignored_can_be_interrupted():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert run_command(lambda: signal.raise_signal(signal.SIGINT)) == 130
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_ticker_is_silent_until_it_is_time(capsys, monkeypatch):
+    ticker = Ticker()
+    ticker.tell("too early")
+    monkeypatch.setattr("data_prep.steps._TICK_S", 0)
+    ticker.tell("  3 of 5")
+    assert capsys.readouterr().out == "  3 of 5\n"
 
 
 def test_bug_keeps_its_traceback():

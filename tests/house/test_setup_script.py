@@ -67,7 +67,7 @@ def run(root: Path, *options: str, **environment: str) -> tuple[int, str, str]:
 @pytest.mark.engine
 def test_two_calls_at_once_make_one_venv_and_the_next_call_does_nothing(house: Path) -> None:
     calls = [start(house), start(house)]
-    outputs = [call.communicate()[0] for call in calls]
+    outputs = [call.communicate()[1] for call in calls]
     assert [call.returncode for call in calls] == [0, 0]
     assert sum("installing 0 pinned packages" in text for text in outputs) == 1
     assert sum("another set-up of this folder is running" in text for text in outputs) == 1
@@ -130,6 +130,41 @@ def test_an_unknown_option_is_refused(house: Path) -> None:
     status, _, err = run(house, "--cuda")
     assert (status, err.count("\n")) == (1, 1)
     assert "unknown option '--cuda'" in err
+
+
+def test_what_lies_behind_a_link_is_left_as_it_is(house: Path, tmp_path: Path) -> None:
+    other = tmp_path / "another checkout" / ".venv"
+    (other / ".setup").mkdir(parents=True)
+    (other / ".setup" / "root").write_text(str(other.parent))
+    (other / "packages").touch()
+    (house / ".venv").symlink_to(other)
+    status, out, err = run(house)
+    assert (status, out) == (1, "")
+    assert f"the .venv here is a link to {other}, which set-up leaves as it is. Use it" in err
+    assert sorted(path.name for path in other.iterdir()) == [".setup", "packages"]
+
+
+def test_a_folder_that_set_up_did_not_make_is_not_cleared(house: Path) -> None:
+    (house / ".venv").mkdir()
+    (house / ".venv" / "mine").touch()
+    status, _, err = run(house)
+    assert status == 1
+    assert "the .venv here does not run, and set-up did not make it. Move or delete it" in err
+    assert (house / ".venv" / "mine").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+def test_what_set_up_made_and_no_longer_runs_is_made_anew(house: Path) -> None:
+    assert run(house)[:2] == (0, "")
+    python = house / ".venv" / "bin" / "python"
+    python.unlink()
+    status, _, err = run(house)
+    assert status == 0
+    assert "the .venv here does not run; making it anew" in err
+    assert python.exists()
+    (house.parent / "by a link").symlink_to(house)
+    assert run(house.parent / "by a link") == (0, "", "")
 
 
 def test_too_little_disk_stops_it_before_anything_is_written(house: Path, tmp_path: Path) -> None:

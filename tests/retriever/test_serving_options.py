@@ -178,3 +178,10 @@ def test_a_log_line_has_its_fields_in_both_formats():
         "message": "it failed",
         "queries": 3,
     }
+
+
+@pytest.mark.parametrize("port", [99999, -1])
+def test_a_port_that_there_is_not_is_refused(bm25_index, capsys, port):
+    assert server.main(["--index", str(bm25_index), "--port", str(port)]) == 2
+    told = f"error: --port is {port}; expected 1 to 65535, or 0 for a free one.\n"
+    assert capsys.readouterr().err == told

@@ -13,6 +13,7 @@ from search_r1.cold_start import (
     read_receipt,
 )
 from search_r1.evaluation import EvaluationConfig
+from search_r1.loop import LoopConfig
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,8 @@ def test_the_same_inputs_share_a_folder_whatever_else_the_run_does(config, tmp_p
     assert place_of(other, tmp_path) == place
     # A default that is written out is no other setting.
     other["search_r1"]["cold_start"]["epochs"] = ColdStartConfig("q").epochs
+    assert place_of(other, tmp_path) == place
+    other["search_r1"]["loop"]["max_turn_tokens"] = LoopConfig().max_turn_tokens
     assert place_of(other, tmp_path) == place
 
 

@@ -219,10 +219,25 @@ def test_a_plain_start_is_a_new_run_and_resuming_is_explicit(tmp_path: Path) -> 
     assert fresh.run_dir != str(old)
     assert fresh.config["trainer"]["resume_mode"] == "disable"
     resumed = make(tmp_path, "trainer.resume_mode=auto", "trainer.total_training_steps=300")
-    assert (resumed.run_dir, resumed.resumed_step) == (str(old), 100)
+    assert (resumed.run_dir, resumed.resumed_step, resumed.is_trained) == (str(old), 100, False)
     assert resumed.config["trainer"]["default_local_dir"] == str(old / "checkpoints")
     assert resumed.config["trainer"]["total_training_steps"] == 300, "the later override counts"
     assert resumed.config["actor_rollout_ref"]["rollout"]["n"] == 8, "the earlier one is kept"
+
+
+@pytest.mark.slow
+def test_a_run_whose_evaluation_alone_is_left_trains_no_more_unless_it_is_asked_to(
+    tmp_path: Path,
+) -> None:
+    old = tmp_path / "grpo_3b_8gpu" / "2026-01-01_00-00-00"
+    (old / "checkpoints").mkdir(parents=True)
+    (old / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("500")
+    (old / "summary.json").write_text("{}")
+    (old / "launch.json").write_text(json.dumps({"overrides": [], "unfinished": "evaluation"}))
+    resumed = make(tmp_path, "trainer.resume_mode=auto")
+    assert (resumed.run_dir, resumed.is_trained) == (str(old), True)
+    more = make(tmp_path, "trainer.resume_mode=auto", "trainer.total_training_steps=600")
+    assert (more.run_dir, more.is_trained) == (str(old), False)
 
 
 @pytest.mark.slow

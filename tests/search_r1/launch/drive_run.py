@@ -19,11 +19,18 @@ config = {
 }
 if os.environ.get("FAKE_COLD_START"):
     config["search_r1"] |= {"cold_start": {"questions": "rows.parquet"}, "loop": {}}
+if os.environ.get("FAKE_EVALUATION"):
+    config["search_r1"]["evaluation"] = {"questions": "rows.parquet"}
+    code = f"raise SystemExit({os.environ['FAKE_EVALUATION']!r} == 'fail')"
+    stages.evaluation_child = lambda config, run_dir, base: stages.Child(
+        "evaluation", [sys.executable, "-c", code]
+    )
 plan = {
     "preset": "quickstart",
     "overrides": [],
     "run_dir": run_dir,
-    "resumed_step": None,
+    "resumed_step": 2 if os.environ.get("IS_TRAINED") else None,
+    "is_trained": bool(os.environ.get("IS_TRAINED")),
     "config": config,
 }
 run.request_plan = lambda preset, overrides: plan

@@ -77,6 +77,27 @@ echo "setup $*" >> "$(dirname "$0")/asked"
 """
 
 
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with presets of its own, whose set-up only writes down that it was asked."""
+    root = tmp_path / "checkout"
+    shutil.copytree(ROOT / "search_r1" / "configs", root / "search_r1" / "configs")
+    for name, base in (("mine_on_cpu", "quickstart"), ("mine_on_gpu", "multinode # mine")):
+        text = f"# Mine.\ndefaults:\n  - {base}\n  - _self_\nlist:\n  - gpu\n"
+        (root / "search_r1" / "configs" / f"{name}.yaml").write_text(text)
+    shutil.copy(ROOT / "train.sh", root)
+    (root / "scripts").mkdir()
+    (root / "scripts" / "setup.sh").write_text(SETUP)
+    (root / "scripts" / "setup.sh").chmod(0o755)
+    return root
+
+
+def train_in(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    env = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    command = [str(root / "train.sh"), *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(
     ("preset", "options"),
     [
@@ -89,19 +110,19 @@ echo "setup $*" >> "$(dirname "$0")/asked"
     ],
 )
 def test_a_new_environment_gets_the_set_the_preset_builds_on(
-    tmp_path: Path, preset: str, options: str
+    checkout: Path, preset: str, options: str
 ) -> None:
-    root = tmp_path / "checkout"
-    shutil.copytree(ROOT / "search_r1" / "configs", root / "search_r1" / "configs")
-    for name, base in (("mine_on_cpu", "quickstart"), ("mine_on_gpu", "multinode # mine")):
-        text = f"# Mine.\ndefaults:\n  - {base}\n  - _self_\nlist:\n  - gpu\n"
-        (root / "search_r1" / "configs" / f"{name}.yaml").write_text(text)
-    shutil.copy(ROOT / "train.sh", root)
-    (root / "scripts").mkdir()
-    (root / "scripts" / "setup.sh").write_text(SETUP)
-    (root / "scripts" / "setup.sh").chmod(0o755)
-    env = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
-    command = [str(root / "train.sh"), preset]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    result = train_in(checkout, preset)
     assert "there is no" in result.stderr, "this setup makes no environment"
-    assert (root / "scripts" / "asked").read_text().strip() == f"setup {options}".strip()
+    assert (checkout / "scripts" / "asked").read_text().strip() == f"setup {options}".strip()
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--list", "--help"])
+def test_looking_sets_nothing_up(checkout: Path, option: str) -> None:
+    result = train_in(checkout, "grpo_3b_8gpu", option)
+    assert not (checkout / "scripts" / "asked").exists()
+    if option == "--dry-run":
+        assert result.returncode == 1
+        assert "/.venv/bin/python; run scripts/setup.sh (--gpu for a GPU preset) first." in (
+            result.stderr
+        )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from search_r1.launch import summary
-from search_r1.launch.comparison import compare_models, read_outcomes
+from search_r1.launch.comparison import compare_models, group_name, read_outcomes
 from search_r1.launch.comparison_table import comparison_lines
 from search_r1.launch.plots import plot_curves
 from search_r1.launch.readings import choose_readings
@@ -97,6 +97,10 @@ def test_what_infrastructure_ended_is_left_out_and_counted(
     assert compared is not None
     assert compared["rows"][AFTER]["lost"] == 1
     assert compared["rows"][AFTER]["unknown"]["questions"] == 4
+    lines = list(comparison_lines(compared, []))
+    (at,) = [number for number, line in enumerate(lines) if "lost to the retriever" in line]
+    assert lines[at] == "  1 more were lost to the retriever or the engine"
+    assert lines[at - 1].startswith("after reinforcement learning")
 
 
 def test_without_an_evaluation_there_is_no_comparison(fabricated_run: Path) -> None:
@@ -109,7 +113,7 @@ def test_the_table_says_it_in_lines(compared_run: Path) -> None:
     assert compared is not None
     lines = list(comparison_lines(compared, []))
     heads = " ".join(lines[1].split())
-    assert heads == "known (4) unknown (4) NQ, TriviaQA (2)"
+    assert heads == "known (4) unknown (4) source of r (2)"
     cells = {line[:31].strip(): line[31:].split() for line in lines[2:6]}
     assert cells == {
         "before, with its own prompt": ["25%,", "100%", "0%,", "100%", "0%,", "100%"],
@@ -133,8 +137,23 @@ def test_the_table_does_without_groups_that_were_not_asked(
     assert compared is not None
     assert "gap" not in compared["rows"][AFTER]
     lines = list(comparison_lines(compared, []))
-    assert lines[1].split() == ["NQ,", "TriviaQA", "(2)"]
+    assert lines[1].split() == ["source", "of", "r", "(2)"]
     assert lines[2].split()[-2:] == ["50%,", "50%"]
+    assert len(lines) == 3, "no heading without rows below it"
+
+
+@pytest.mark.parametrize(
+    ("sources", "name"),
+    [
+        (["nq", "triviaqa"], "NQ, TriviaQA"),
+        (["mine"], "mine"),
+        (["mine", "yours", "theirs"], "not labelled"),
+    ],
+)
+def test_questions_nobody_sampled_are_called_by_their_source(sources: list[str], name: str) -> None:
+    rows = {AFTER: {"real": {"sources": sources}}, BEFORE: {}}
+    assert group_name("real", rows) == name
+    assert group_name("known", rows) == "known"
 
 
 @pytest.mark.slow

@@ -58,8 +58,8 @@ def test_evaluations_within_training_are_counted() -> None:
 
 def test_cold_start_and_final_evaluations_are_parts_of_their_own() -> None:
     section = {
-        "cold_start": {"num_questions": 100, "epochs": 2},
-        "evaluation": {"num_questions": 144},
+        "cold_start": {"questions": "q", "num_questions": 100, "epochs": 2},
+        "evaluation": {"questions": "q", "num_questions": 144},
     }
     config = config_of(search_r1={"loop": {"max_searches": 1, "top_k": 1}} | section)
     made = estimate(config, SPEEDS, 20.0, overheads=NOTHING)
@@ -95,7 +95,7 @@ def test_what_takes_more_than_half_an_hour_gets_the_steps_that_fit() -> None:
 
 
 def test_when_no_step_fits_the_other_levers_are_named() -> None:
-    section = {"evaluation": {"num_questions": 4000}}
+    section = {"evaluation": {"questions": "q", "num_questions": 4000}}
     config = config_of(search_r1={"loop": {"max_searches": 1}} | section)
     advice = advise(estimate(config, SPEEDS, 20.0), config)
     assert advice is not None

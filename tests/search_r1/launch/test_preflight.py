@@ -10,6 +10,7 @@ import pytest
 from search_r1.launch import preflight
 from search_r1.launch.errors import LaunchError
 from search_r1.launch.services import HOST
+from tests.tiny_retriever import serve_passages
 
 GIB = 2**30
 
@@ -166,13 +167,27 @@ def test_a_taken_port_is_told(config: dict[str, Any]) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         config["search_r1"]["retriever"]["client"]["url"] = f"http://{HOST}:{port}"
-        assert only_problem(config).startswith(f"port {port} is taken; ")
+        assert only_problem(config).startswith(f"port {port} is taken, and ")
     assert preflight.problems(config) == []
 
 
 def test_a_retriever_that_does_not_answer_is_told(config: dict[str, Any]) -> None:
     config["search_r1"]["retriever"] = {"client": {"url": f"http://{HOST}:9"}, "index": None}
     assert only_problem(config).startswith(f"no retrieval server answers at http://{HOST}:9; ")
+
+
+def test_a_guarded_retriever_is_asked_with_the_token_of_the_environment(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RETRIEVER_TOKEN", raising=False)
+    passages = [{"id": "1", "title": "Dracula", "text": "a novel"}]
+    (tmp_path / "guarded").mkdir()
+    with serve_passages(tmp_path / "guarded", passages, token="open-sesame") as url:
+        config["search_r1"]["retriever"] = {"client": {"url": url}, "index": None}
+        refused = f"the retrieval server at {url} asks for another bearer token; set RETRIEVER_TOK"
+        assert only_problem(config).startswith(refused)
+        monkeypatch.setenv("RETRIEVER_TOKEN", "open-sesame")
+        assert preflight.problems(config) == []
 
 
 @pytest.mark.parametrize(("status", "serves"), [(200, True), (404, True), (503, False)])

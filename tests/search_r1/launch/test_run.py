@@ -29,8 +29,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(index: Path, run_dir: Path, mode: str) -> "subprocess.Popen[str]":
-    env = dict(os.environ) | {"FAKE_TRAINER": mode, "PYTHONPATH": str(ROOT)}
+def start(index: Path, run_dir: Path, mode: str, **more: str) -> "subprocess.Popen[str]":
+    env = dict(os.environ) | {"FAKE_TRAINER": mode, "PYTHONPATH": str(ROOT)} | more
     pipe = subprocess.PIPE
     command = [sys.executable, DRIVER, str(index), str(run_dir)]
     return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
@@ -70,6 +70,20 @@ def test_a_run_ends_with_a_summary_and_nothing_left(index: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_a_guarded_retriever_of_the_launchers_own_is_ready_and_the_token_stays_secret(
+    index: Path, tmp_path: Path
+) -> None:
+    run_dir, token = tmp_path / "run", "open-sesame-4711"
+    launcher = start(index, run_dir, "search", RETRIEVER_TOKEN=token)
+    out, err = launcher.communicate()
+    assert launcher.returncode == 0, err
+    assert token not in out + err
+    left = [path for path in run_dir.rglob("*") if path.is_file()]
+    assert left
+    assert not [path for path in left if token.encode() in path.read_bytes()]
+
+
+@pytest.mark.slow
 def test_a_failed_training_is_told_in_its_own_words(index: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     launcher = start(index, run_dir, "fail")
@@ -82,6 +96,29 @@ def test_a_failed_training_is_told_in_its_own_words(index: Path, tmp_path: Path)
     assert find_marked(run_id_of(run_dir)) == []
     part = part_of(run_dir)
     assert part["stages_s"]["total"] >= part["stages_s"]["train"] > 0
+
+
+@pytest.mark.slow
+def test_a_run_stopped_in_its_evaluation_is_summed_up_and_goes_on_with_that_alone(
+    index: Path, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    stopped = start(index, run_dir, "succeed", FAKE_EVALUATION="fail")
+    out, err = stopped.communicate()
+    assert stopped.returncode == 1
+    assert "error: the evaluation ended with exit code 1." in err
+    assert "from start to end" not in out, "the table comes at the end"
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert (summary["steps"], summary["unfinished"]) == (2, "evaluation")
+    resumed = start(index, run_dir, "fail", FAKE_EVALUATION="succeed", IS_TRAINED="1")
+    out, err = resumed.communicate()
+    assert resumed.returncode == 0, err
+    assert "Its training is done; what is left is the evaluation." in out
+    assert "Starting Ray" not in out
+    assert "How long will it take" not in out
+    assert json.loads((run_dir / "summary.json").read_text())["unfinished"] is None
+    notes = json.loads((run_dir / "launch.json").read_text())
+    assert (len(notes["parts"]), notes["unfinished"]) == (2, None)
 
 
 @pytest.mark.slow

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from search_r1.launch import runs
+
 DRIVER = str(Path(__file__).with_name("drive_run.py"))
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -47,6 +49,7 @@ def test_a_cold_start_is_made_once_and_begun_from_after_that(world: Path) -> Non
     for name in ("first", "second"):
         config: Any = yaml.safe_load((world / name / "config.yaml").read_text())
         assert config["actor_rollout_ref"]["model"]["path"] == str(folder / "model")
+        assert config["search_r1"]["cold_start"] is None, "this model needs none"
         notes = json.loads((world / name / "launch.json").read_text())
         assert notes["base_model"] == "hub/model"
         assert notes["cold_start"]["folder"] == str(folder)
@@ -64,3 +67,12 @@ def test_a_cold_start_that_fails_ends_the_run_in_its_own_words(world: Path) -> N
     assert not (world / "failed" / "summary.json").exists()
     config: Any = yaml.safe_load((world / "failed" / "config.yaml").read_text())
     assert config["actor_rollout_ref"]["model"]["path"] == "hub/model"
+
+
+def test_two_runs_do_not_make_the_same_cold_start_at_once(world: Path) -> None:
+    assert run(world, "one", "fail").returncode == 1
+    (folder,) = (world / "artifacts" / "fail" / "cold_start").iterdir()
+    with runs.occupy(folder):
+        other = run(world, "other", "fail")
+    assert other.returncode == 1
+    assert other.stderr.startswith(f"error: another launcher is working in {folder}; wait for it")

@@ -24,6 +24,19 @@ def test_the_newest_unfinished_run_with_a_checkpoint_is_continued(tmp_path: Path
     assert runs.find_unfinished(tmp_path, "grpo_3b_8gpu") is None
 
 
+def test_a_run_is_over_when_its_evaluation_is(tmp_path: Path) -> None:
+    run_dir = checkpoint(tmp_path / "quickstart" / "2026-01-01_00-00-00", 10)
+    (run_dir / "summary.json").write_text("{}")
+    part = {"run_id": "1"}
+    runs.write_notes(run_dir, part, runs.EVALUATION, estimate={"step_s": 3})
+    assert runs.find_unfinished(tmp_path, "quickstart") == run_dir
+    runs.write_notes(run_dir, {"run_id": "2"}, None, estimate=None)
+    assert runs.find_unfinished(tmp_path, "quickstart") is None
+    notes = runs.read_notes(run_dir)
+    assert notes["parts"] == [part, {"run_id": "2"}]
+    assert notes["estimate"] == {"step_s": 3}, "what a later part does not know is kept"
+
+
 def test_a_run_somebody_works_on_is_left_alone(tmp_path: Path) -> None:
     run_dir = checkpoint(tmp_path / "quickstart" / "2026-01-01_00-00-00", 5)
     with runs.occupy(run_dir):

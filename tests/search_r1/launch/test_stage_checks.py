@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from search_r1.launch.errors import LaunchError
-from search_r1.launch.stage_checks import STAGE_CHECKS
+from search_r1.launch.stage_checks import STAGE_CHECKS, remark_on_prompt
 
 
 @pytest.fixture
@@ -45,3 +45,22 @@ def test_an_evaluation_needs_a_checkpoint_it_can_load(config: dict[str, Any]) ->
         check(config)
     config["search_r1"]["evaluation"] = None
     check(config)
+
+
+@pytest.mark.parametrize(("key", "value"), [("lora_rank", 8), ("lora_adapter_path", "adapter")])
+def test_the_stages_are_refused_with_lora(config: dict[str, Any], key: str, value: Any) -> None:
+    config["actor_rollout_ref"]["model"][key] = value
+    message = rf"cold_start and search_r1.evaluation take whole models.*model\.{key}={value} trains"
+    with pytest.raises(LaunchError, match=message):
+        check(config)
+    config["search_r1"] |= {"cold_start": None, "evaluation": None}
+    check(config)
+
+
+def test_a_prompt_without_a_call_is_told_where_nothing_teaches_it(config: dict[str, Any]) -> None:
+    assert remark_on_prompt(config) is None
+    config["search_r1"]["cold_start"] = None
+    config["search_r1"]["evaluation"]["base_prompt"] = "two_shot_hermes"
+    assert "Add search_r1.prompt=two_shot_hermes" in (remark_on_prompt(config) or "")
+    config["search_r1"]["prompt"] = "two_shot"
+    assert remark_on_prompt(config) is None

@@ -110,6 +110,9 @@ def test_actor_and_a_critic_that_began_with_it_take_the_model(config: dict[str, 
     stages.use_model(config, "/cold")
     assert config["actor_rollout_ref"]["model"]["path"] == "/cold"
     assert config["critic"]["model"]["path"] == "/cold"
+    assert config["search_r1"]["cold_start"] is None, (
+        "a config asks for no cold start of its result"
+    )
     config["critic"]["model"]["path"] = "/own"
     stages.use_model(config, "/colder")
     assert config["critic"]["model"]["path"] == "/own"
@@ -173,11 +176,6 @@ def test_what_is_evaluated_has_its_row_in_the_table_and_is_a_plan(
     answerers = read_plan(run_dir / "eval" / "plan.json")
     names = {one.path.stem for answerer in answerers for one in answerer.passes(run_dir)}
     assert names == set(ROWS)
-
-
-def test_no_evaluation_unless_it_is_asked_for(config: dict[str, Any], run_dir: Path) -> None:
-    config["search_r1"]["evaluation"] = None
-    assert stages.evaluation_child(config, run_dir, "base") is None
 
 
 def test_a_checkpoint_without_weights_to_load_is_an_error(
