@@ -174,7 +174,7 @@ def test_the_command_says_what_it_misses(question_file, tmp_path, capsys):
     assert main([*files, "--benchmarks", str(tmp_path / "absent.parquet")]) == 1
     assert "no file at" in capsys.readouterr().err
     assert main(["--model", "m", *files[2:], "--benchmarks", str(question_file)]) == 1
-    assert capsys.readouterr().err.startswith("error: ")
+    assert "--model: there is no folder m; name one" in capsys.readouterr().err
     assert main([*files, "--benchmarks", str(question_file), "--method", "search,guess"]) == 1
     assert "unknown method 'guess'; choose from search, " in capsys.readouterr().err
     assert main([*files, "--benchmarks", str(question_file), "--method", "rag:boldly"]) == 1
