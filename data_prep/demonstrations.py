@@ -171,7 +171,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; see ``run_command`` for the exit codes."""
     parser = argparse.ArgumentParser(prog="python -m data_prep.demonstrations", description=__doc__)
     add = parser.add_argument
-    add("--config", type=Path, required=True, help="config.yaml of a run, or a --dry-run's output")
+    add(
+        "--config",
+        type=Path,
+        required=True,
+        help="what --dry-run prints of a preset with a cold start",
+    )
     add("--out", type=Path, required=True, help="folder that gets demonstrations.jsonl")
     parsed = parser.parse_args(arguments)
 

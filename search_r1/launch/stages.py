@@ -60,6 +60,9 @@ def find_cold_start(config: Config) -> ColdStart | None:
 
 def cold_start_children(config: Config, run_dir: Path, folder: Path) -> Iterator[Child]:
     """Give the commands that are left to do, in order: demonstrations, then training on them."""
+    found = find_cold_start(config)
+    if found is not None and found.receipt:
+        return  # another run made it since it was looked for
     config_path = run_dir / runs.CONFIG
     if not (folder / DEMONSTRATIONS).is_file():
         options = ["--config", str(config_path), "--out", str(folder)]

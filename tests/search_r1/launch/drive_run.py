@@ -9,7 +9,12 @@ from search_r1.launch import cli, preflight, run, stages
 FAKES = Path(__file__).parent
 index, run_dir = sys.argv[1:]
 config = {
-    "trainer": {"device": "cpu", "total_training_steps": 2, "save_freq": -1},
+    "trainer": {
+        "device": "cpu",
+        "total_training_steps": 2,
+        "save_freq": -1,
+        "val_before_train": False,
+    },
     "data": {"train_batch_size": 6, "train_files": "", "val_files": ""},
     "reward": {"custom_reward_function": {"path": None}},
     "actor_rollout_ref": {"model": {"path": "hub/model"}, "rollout": {"n": 6}},

@@ -93,6 +93,11 @@ def test_demonstrations_come_first_and_are_made_once(
     folder.mkdir()
     (folder / "demonstrations.jsonl").touch()
     assert list(stages.cold_start_children(config, path.parent, folder)) == [trained]
+    found = stages.find_cold_start(config)
+    assert found is not None
+    found.folder.mkdir(parents=True)
+    (found.folder / "cold_start.json").write_text(json.dumps({"inputs": inputs_of(config)}))
+    assert list(stages.cold_start_children(config, path.parent, folder)) == []
 
 
 def test_several_gpus_train_under_torchrun(config: dict[str, Any], tmp_path: Path) -> None:
