@@ -106,9 +106,7 @@ def test_sampled_ids_that_encode_otherwise_are_kept(bpe_codec, rollout, check_ex
     check_exact(trajectory, policy, bpe_codec)
 
 
-def test_special_tokens_inside_passages_are_broken_up(
-    tokenizer, codec, rollout, searcher_of
-):
+def test_special_tokens_inside_passages_are_broken_up(tokenizer, codec, rollout, searcher_of):
     text = " ".join(["a", *tokenizer.all_special_tokens, "b"])
     searcher = searcher_of([Passage("t", tokenizer.eos_token, text)])
     for cap in (500, 60):
