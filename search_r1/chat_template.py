@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search_r1.observations import Encoded
-from search_r1.parsers.results import any_of, break_up
+from search_r1.parsers.results import defuse, in_order
 from search_r1.tokens import HfCodec
 
 HISTORIES = ("refuse", "append")
@@ -30,6 +30,16 @@ Message = Mapping[str, Any]
 
 class ChatTemplateError(ValueError):
     """A chat template cannot be used for rollouts; the message says why and what to do."""
+
+
+def result_markers(tokenizer: Any, codec: HfCodec, markers: Sequence[str]) -> tuple[str, ...]:
+    """Give what no result may bring into a chat: tokens with a meaning, and the format's markers.
+
+    Not all such tokens are special: ``<tool_response>`` of Qwen's tokenizers is not. Words and runs
+    of spaces that a tokenizer added mean nothing.
+    """
+    tags = filter(_TAG.fullmatch, tokenizer.get_added_vocab())
+    return in_order({*tags, *codec.special_ids, *markers})
 
 
 class ChatTemplate:
@@ -73,11 +83,9 @@ class ChatTemplate:
         self._codec = codec
         self._schemas = [dict(schema) for schema in schemas]
         self._options = dict(options or {})
-        self._specials = any_of(codec.special_ids)
-        # Not all tokens with a meaning are special: <tool_response> of Qwen's tokenizers is not.
-        # Words and runs of spaces that a tokenizer added mean nothing.
-        tags = filter(_TAG.fullmatch, tokenizer.get_added_vocab())
-        self._meaningful = any_of({*tags, *codec.special_ids, *markers})
+        self._special_tokens = in_order(codec.special_ids)
+        self._specials = re.compile("|".join(map(re.escape, self._special_tokens)) or r"(?!)")
+        self._result_markers = result_markers(tokenizer, codec, markers)
         self._remember = functools.lru_cache(_REMEMBERED)(self._between)
         for role in roles:
             self._check(role, history)
@@ -126,10 +134,9 @@ class ChatTemplate:
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Encode the messages and the opening of the model's turn."""
         # A question that holds a special token must not end its own message.
-        messages = [
-            m if m["content"] is None else {**m, "content": break_up(m["content"], self._specials)}
-            for m in messages
-        ]
+        contents = [message["content"] for message in messages]
+        safe = [text and defuse(text, self._special_tokens) for text in contents]
+        messages = [{**m, "content": text} for m, text in zip(messages, safe, strict=True)]
         return self._encode(self.render(messages, has_reply=True, has_tools=True))
 
     def between(self, role: str, contents: tuple[str, ...], is_turn_closed: bool) -> Encoded:
@@ -175,9 +182,9 @@ class ChatTemplate:
         turn: dict[str, Any] = {"role": "assistant", "content": written}
         given = []
         # A correction shows the model how a call is written; a result must not.
-        tokens = self._meaningful if role == "tool" else self._specials
+        tokens = self._result_markers if role == "tool" else self._special_tokens
         for number, content in enumerate(contents):
-            message = {"role": role, "content": break_up(content, tokens)}
+            message = {"role": role, "content": defuse(content, tokens)}
             if role == "tool":
                 message |= {"name": "tool", "tool_call_id": f"call{number:05d}"}
             given.append(message)

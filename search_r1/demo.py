@@ -54,7 +54,7 @@ PASSAGES = (
 class ByteCodec:
     """One token per UTF-8 byte and one end-of-text token: a tokenizer that needs no file."""
 
-    eos_ids = frozenset({256})
+    eos_ids = (256,)
     special_ids: Mapping[str, int] = MappingProxyType({})
 
     def encode(self, text: str) -> list[int]:
@@ -82,7 +82,7 @@ class TokenizerFileCodec:
             True  # "<|im_end|>" in a passage is plain characters
         )
         self.special_ids: Mapping[str, int] = {eos: self._tokenizer.token_to_id(eos)}
-        self.eos_ids = frozenset(self.special_ids.values())
+        self.eos_ids = tuple(self.special_ids.values())
 
     def encode(self, text: str) -> list[int]:
         """Encode text on its own, without special tokens."""

@@ -42,9 +42,17 @@ def check_format(parts: LoopParts, messages: Sequence[Message]) -> None:
     if parts.template is not None:
         prompt = parts.template.render(messages, has_reply=True, has_tools=True)
     _check_names(parts, prompt)
-    written = _template_calls(parts)
-    if written is None:
+    if not check_calls(parts):
         _check_examples(parts, messages, prompt)
+
+
+def check_calls(parts: LoopParts) -> bool:
+    """Check that calls as the chat template writes them are read; False when it writes none.
+
+    Raises:
+        FormatError: If the parser reads one as something else.
+    """
+    written = _template_calls(parts)
     for call, text in written or ():
         parsed = parts.parser.extract_tool_calls(text)
         if parsed.status is not ParseStatus.CALL or parsed.tool_calls != [call]:
@@ -53,6 +61,7 @@ def check_format(parts: LoopParts, messages: Sequence[Message]) -> None:
                 f"parser {_name(parts)} reads as {_describe(parsed)}; choose the parser of this "
                 "model's format with search_r1.parser."
             )
+    return written is not None
 
 
 def _check_names(parts: LoopParts, prompt: str) -> None:

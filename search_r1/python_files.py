@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 
@@ -31,7 +32,15 @@ def import_python_file(file: Path) -> ModuleType:
     except Exception as error:
         del sys.modules[name]
         raise ValueError(
-            f"{file} does not import: {type(error).__name__}: {error}. Run python {file} to see "
-            "where."
+            f"{file} does not import: line {_line_of(error, file)}: {type(error).__name__}: "
+            f"{error}. Correct the file."
         ) from error
     return module
+
+
+def _line_of(error: Exception, file: Path) -> int | None:
+    """Give the last line of a file that an error came by."""
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return error.lineno
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno for frame in reversed(frames) if frame.filename == str(file)), None)

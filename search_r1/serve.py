@@ -134,12 +134,10 @@ def make_command(
     command += ["--tool-call-parser", name_in_vllm(served.name)]
     if not served.name.startswith("vllm:"):
         command += ["--tool-parser-plugin", str(PLUGIN)]
-    if template.source is not None:
-        command += ["--chat-template", str(template.source)]
-    if isinstance(template.source, str):  # it reads contents as texts, as rollouts hand them over
-        command += ["--chat-template-content-format", "string"]
-    if template.options:
-        command += ["--default-chat-template-kwargs", json.dumps(template.options)]
+    command += ["--chat-template", template.source]
+    # It reads contents as texts, as rollouts hand them over.
+    command += ["--chat-template-content-format", "string"]
+    command += ["--default-chat-template-kwargs", json.dumps(template.options)]
     if is_vllm_for_cpu():
         command.append("--enforce-eager")  # compiling for the CPU takes minutes, and a compiler
     return command

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from search_r1.assembly import FormatConfig, assemble
+from search_r1.chat_template import result_markers
 from search_r1.eos_ids import eos_ids_of
-from search_r1.format_check import check_format
+from search_r1.format_check import check_calls, check_format
 from search_r1.launch.errors import LaunchError, UsageError
 from search_r1.loop import LoopConfig
-from search_r1.parsers import get_tool_parser, load_tool_parser_plugin
+from search_r1.parsers import ToolParser, get_tool_parser, load_tool_parser_plugin
+from search_r1.parsers.results import defuse, in_order
 from search_r1.parsers.search_tags import SearchTagsParser
 from search_r1.parsers.served import ServedParser
 from search_r1.prompts import build_prompt, prompt_names
@@ -20,8 +23,6 @@ from search_r1.tokens import HfCodec
 from search_r1.types import Passage
 
 _TEMPLATES = Path(__file__).parent / "chat_templates"
-SEARCH_TAGS_TEMPLATE = _TEMPLATES / "search_tags.jinja"
-CHAT_PROMPT_TEMPLATE = _TEMPLATES / "chat_prompt.jinja"
 SEARCH_TAGS_PROMPT = "two_shot"
 
 _QUESTION, _TURN, _NEXT = "\u2055q.", "\u2055t.", "\u2055n."  # marks no template knows
@@ -31,8 +32,8 @@ _QUESTION, _TURN, _NEXT = "\u2055q.", "\u2055t.", "\u2055n."  # marks no templat
 class Template:
     """The chat template of a server."""
 
-    source: Path | str | None = None
-    """Its file, or its text; the model's own when None."""
+    source: str
+    """Its text."""
     options: dict[str, Any] = field(default_factory=dict)
     """Variables of the template."""
 
@@ -70,7 +71,12 @@ def open_tokenizer(model: str) -> Any:
 
 
 def choose_template(
-    tokenizer: Any, served: ServedParser, path: Path | None, prompt: str | None, prompt_style: str
+    tokenizer: Any,
+    served: ServedParser,
+    path: Path | None,
+    prompt: str | None,
+    prompt_style: str,
+    template_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Template:
     """Find a chat template that shows the model its tools in the format it is parsed in.
 
@@ -81,6 +87,7 @@ def choose_template(
         prompt: Name of the prompt the model was trained with; None for search tags means
             ``two_shot``, for other formats that the client's messages are all there is.
         prompt_style: How a prompt around search tags was encoded, ``raw`` or ``chat``.
+        template_options: Further variables of the template.
 
     Raises:
         LaunchError: If the template does not carry the tools, or shows another format.
@@ -94,44 +101,49 @@ def choose_template(
         parser = get_tool_parser(served.name)(tokenizer, **served.options)
     except (TypeError, ValueError) as error:
         raise UsageError(f"the parser {served.name} cannot be made: {error}") from error
-    template = Template(path)
-    if prompt in _chat_prompts():
-        template = _prompted_template(tokenizer, prompt)
-    elif path is None and isinstance(parser, SearchTagsParser):
+    has_tags = prompt is None or _is_around_tags(prompt) or prompt == "bare"
+    if path is None and isinstance(parser, SearchTagsParser) and has_tags:
         return _search_tags_template(tokenizer, parser, prompt or SEARCH_TAGS_PROMPT, prompt_style)
-    elif prompt is not None:
+    if prompt is not None and _is_around_tags(prompt):
+        others = [name for name in prompt_names() if not _is_around_tags(name)]
         raise UsageError(
             f"the prompt {prompt} is text around search tags, for the parser search_tags without "
-            f"--chat-template; here --prompt is one of: {', '.join(_chat_prompts())}."
+            f"--chat-template; here --prompt is one of: {', '.join(others)}."
         )
+    template = _chat_template(tokenizer, parser, prompt, template_options)
     _check_served_format(tokenizer, served, template, prompt)
     return template
 
 
-def _chat_prompts() -> list[str]:
-    """List the prompts of several messages; the others are text around search tags."""
-    return [name for name in prompt_names() if len(build_prompt(name, "?")) > 1]
+def _is_around_tags(prompt: str) -> bool:
+    return SearchTagsParser().syntax.partition("query")[0] in str(build_prompt(prompt, "?"))
 
 
-def _prompted_template(tokenizer: Any, prompt: str) -> Template:
-    """Put the template that adds a prompt in front of the model's own, in one text."""
+def _read_template(name: str) -> str:
+    return "".join(
+        (_TEMPLATES / file).read_text(encoding="utf-8") for file in ("defuse.jinja", name)
+    )
+
+
+def _chat_template(
+    tokenizer: Any, parser: ToolParser, prompt: str | None, options: Mapping[str, Any]
+) -> Template:
+    """Put ours, which adds the prompt and breaks up what injects, in front of the model's own."""
     if not tokenizer.chat_template:
-        raise LaunchError(
-            f"the model has no chat template, which the prompt {prompt} needs; give one with "
-            "--chat-template FILE."
-        )
+        raise LaunchError("the model has no chat template; give one with --chat-template FILE.")
     try:
         own = tokenizer.get_chat_template(tools=[])  # of several, the one for tools
-        special_ids = HfCodec(tokenizer).special_ids
+        codec = HfCodec(tokenizer)
     except ValueError as error:
         raise LaunchError(str(error)) from error
-    tokenizer.chat_template = CHAT_PROMPT_TEMPLATE.read_text(encoding="utf-8") + own
+    tokenizer.chat_template = _read_template("chat_prompt.jinja") + own
     variables = {
-        "messages": build_prompt(prompt, _QUESTION),
+        "messages": build_prompt(prompt, _QUESTION) if prompt else [],
         "mark": _QUESTION,
-        "special_tokens": sorted(special_ids, key=len, reverse=True),
+        "special_tokens": in_order(codec.special_ids),
+        "result_markers": result_markers(tokenizer, codec, parser.markers),
     }
-    return Template(tokenizer.chat_template, {"chat_prompt": variables})
+    return Template(tokenizer.chat_template, {**options, "chat_prompt": variables})
 
 
 def _check_served_format(
@@ -148,10 +160,13 @@ def _check_served_format(
     try:
         eos_ids = eos_ids_of(tokenizer.name_or_path, tokenizer)  # as in training
         parts = assemble(tokenizer, eos_ids, form, LoopConfig(), _NoSearcher())
-        check_format(parts, [{"role": "user", "content": "?"}])
+        if prompt == "bare":  # it shows nothing; the model was taught the form
+            check_calls(parts)
+        else:
+            check_format(parts, [{"role": "user", "content": "?"}])
     except ValueError as error:
         hint = (
-            f"with the prompt {prompt}, whose calls are in the hermes format"
+            f"with the prompt {prompt}, where calls are written in the hermes format"
             if prompt
             else "the prompt that the model was trained with is given with --prompt, a template "
             "of your own with --chat-template FILE"
@@ -168,13 +183,24 @@ def _search_tags_template(
             f"the shipped chat template writes {plain.syntax}, but the parser reads "
             f"{parser.syntax}; give a template with your tags with --chat-template FILE."
         )
-    head, _, tail = build_prompt(prompt, _QUESTION)[0]["content"].partition(_QUESTION)
+    try:
+        special_tokens = in_order(HfCodec(tokenizer).special_ids)
+    except ValueError as error:
+        raise LaunchError(str(error)) from error
+    written = defuse(build_prompt(prompt, _QUESTION)[0]["content"], special_tokens)
+    head, _, tail = written.partition(_QUESTION)
     before, after, between = "", "", "\n\n"
     if prompt_style == "chat":
         before, after, between = _around_turns(tokenizer)
     label = head.rpartition("\n")[2]  # later questions come without instruction and examples
-    texts = {"first": before + head, "next": between + label, "after": tail + after}
-    return Template(SEARCH_TAGS_TEMPLATE, {"search_tags": texts})
+    variables = {
+        "first": before + head,
+        "next": between + label,
+        "after": tail + after,
+        "special_tokens": special_tokens,
+        "result_markers": (*special_tokens, *in_order(parser.markers)),
+    }
+    return Template(_read_template("search_tags.jinja"), {"search_tags": variables})
 
 
 def _around_turns(tokenizer: Any) -> tuple[str, str, str]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from search_r1.chat_template import ChatTemplate
 from search_r1.observations import Encoded
 from search_r1.parsers.base import ToolParser
+from search_r1.parsers.results import defuse, in_order
 from search_r1.tokens import Codec
 
 Message = Mapping[str, Any]
@@ -53,15 +54,21 @@ class RawStyle:
         self._codec = codec
         self._parser = parser
         self._template = template
+        self._special_tokens = in_order(codec.special_ids)
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Encode the messages by the template, or their contents one after the other."""
         if self._template is not None:
             return self._template.prompt_ids(messages)
-        return self._codec.encode("".join(message["content"] for message in messages))
+        text = "".join(message["content"] for message in messages)
+        return self._codec.encode(defuse(text, self._special_tokens))
 
     def results(self, texts: Sequence[str], is_turn_closed: bool) -> Encoded:
-        """Encode the results between the parser's tags."""
+        """Encode the results between the parser's tags; none can bring in a special token.
+
+        The codec would spell one out, but a server of the model reads text, where it is a token.
+        """
+        texts = [defuse(text, self._special_tokens) for text in texts]
         return self._encode(self._parser.format_results(texts))
 
     def correction(self, message: str, is_turn_closed: bool) -> Encoded:

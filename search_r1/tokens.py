@@ -16,7 +16,8 @@ _REMEMBERED_CHARS = 4000  # longer texts are seldom read twice, and take memory
 class Codec(Protocol):
     """What the loop needs of a tokenizer."""
 
-    eos_ids: frozenset[int]
+    eos_ids: tuple[int, ...]
+    """Ids that end a turn; the first is the one a written turn gets."""
     special_ids: Mapping[str, int]
     """Special tokens by their text."""
 
@@ -41,7 +42,8 @@ class HfCodec:
 
     Args:
         tokenizer: A fast tokenizer; it is copied, because the settings differ.
-        eos_ids: Ids that end the model's text; the tokenizer's own ``eos_token_id`` when empty.
+        eos_ids: Ids that end a turn, see :func:`search_r1.eos_ids.eos_ids_of`; the tokenizer's own
+            ``eos_token_id`` when empty.
 
     Raises:
         ValueError: If the tokenizer is not a fast one, or loses white space or tags.
@@ -58,7 +60,7 @@ class HfCodec:
         self._tokenizer.encode_special_tokens = True
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self.eos_ids = frozenset(eos_ids or [tokenizer.eos_token_id])
+        self.eos_ids = tuple(eos_ids or [tokenizer.eos_token_id])
         self.special_ids: Mapping[str, int] = {
             token: tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens
         } | {

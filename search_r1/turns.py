@@ -41,7 +41,7 @@ class TurnReader:
         special = {codec.special_ids[stop] for stop in stops if stop in codec.special_ids}
         self.stop = tuple(stop for stop in stops if stop not in codec.special_ids)
         self.stop_token_ids = (*parser.stop_token_ids, *sorted(special))
-        self.ending_ids = codec.eos_ids | set(parser.stop_token_ids)
+        self.ending_ids = {*codec.eos_ids, *parser.stop_token_ids}
         self._stopping_ids = special - self.ending_ids
         self._has_failed = False
 

@@ -133,8 +133,7 @@ class _ServedParser(ToolParser):  # type: ignore[misc]  # vLLM is read as Any
 
 def _endings(tokenizer: Any) -> list[str]:
     """Give the texts of the tokens that end a turn of this tokenizer's model."""
-    listed = eos_ids_of(getattr(tokenizer, "name_or_path", "") or "", tokenizer)
-    ids = {tokenizer.eos_token_id, *listed} - {None}
+    ids = eos_ids_of(getattr(tokenizer, "name_or_path", "") or "", tokenizer)
     return [tokenizer.decode([token_id], skip_special_tokens=False) for token_id in ids]
 
 

@@ -105,7 +105,7 @@ async def _measure(
 
 async def _turn_ms(parts: LoopParts, prompt: list[int], call: str) -> tuple[float, float]:
     """Roll one trajectory out; gives milliseconds per turn and tokens per observation."""
-    eos = min(parts.codec.eos_ids)
+    eos = parts.codec.eos_ids[0]
     texts = [f"I look it up. {call.format(f'query {n}')}" for n in range(_SEARCHES)]
     engine = _Engine([[*parts.codec.encode(text), eos] for text in (*texts, _ANSWER)])
     loop = parts.loop(engine)

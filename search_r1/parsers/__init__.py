@@ -102,8 +102,8 @@ def get_tool_parser(name: str) -> type[ToolParser]:
 def load_tool_parser_plugin(path: str) -> list[str]:
     """Import a Python file that registers parsers, ours or vLLM's.
 
-    A file that registers a ``vllm.tool_parsers.ToolParser`` with vLLM's own decorator is taken as
-    it is: its names stand for the parser behind our adapter.
+    A file that registers a ``vllm.tool_parsers.ToolParser`` of its own with vLLM's manager is taken
+    as it is: its names stand for the parser behind our adapter.
 
     Returns:
         The names the file registered, sorted.
@@ -119,7 +119,8 @@ def load_tool_parser_plugin(path: str) -> list[str]:
     if not names:
         raise ValueError(
             f"the tool parser plugin {path!r} registers no parser; decorate a ToolParser subclass "
-            'in it with @register_tool_parser("NAME").'
+            'in it with @register_tool_parser("NAME"), or register one of vLLM\'s with its '
+            "ToolParserManager."
         )
     return names
 

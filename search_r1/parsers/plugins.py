@@ -27,15 +27,21 @@ def import_file(path: str) -> ModuleType:
 
 
 def vllm_parsers_of(module: ModuleType) -> list[str]:
-    """Give the names under which a module registered parsers with vLLM's own decorator."""
+    """Give the names under which a module registered its own classes with vLLM, sorted.
+
+    A lazy registration is resolved here: it may name any module, as vLLM's documentation does, but
+    the class is the file's.
+    """
     vllm_parsers = sys.modules.get("vllm.tool_parsers")
     if vllm_parsers is None:
         return []
     registry = vllm_parsers.ToolParserManager
-    lazy = {name for name, (home, _) in registry.lazy_parsers.items() if home == module.__name__}
-    eager = {
+    for name, (_, class_name) in registry.lazy_parsers.items():
+        parser_class = vars(module).get(class_name)
+        if getattr(parser_class, "__module__", None) == module.__name__:
+            registry.register_module(name, module=parser_class)
+    return sorted(
         name
         for name, parser_class in registry.tool_parsers.items()
         if parser_class.__module__ == module.__name__
-    }
-    return sorted(lazy | eager)
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterable, Sequence
 
 RESPONSE_OPEN, RESPONSE_CLOSE = "<tool_response>", "</tool_response>"
@@ -12,23 +11,23 @@ LLAMA_MARKERS = ("<|",)  # every special token of Llama begins with it
 
 
 def defuse(text: str, markers: Iterable[str]) -> str:
-    """Put a space into every marker that a text holds: ``< /tool_response>``."""
-    return break_up(text, any_of(markers))
+    """Put a space into every marker that a text holds: ``< /tool_response>``.
+
+    ``chat_templates/defuse.jinja`` does the same to what a served model reads, step by step.
+    """
+    for marker in in_order(markers):
+        text = text.replace(marker, f"{marker[0]} {marker[1:]}")
+    return text
 
 
-def break_up(text: str, markers: re.Pattern[str]) -> str:
-    """Put a space into every match, behind its first character."""
-    return markers.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
-
-
-def any_of(markers: Iterable[str]) -> re.Pattern[str]:
-    """Match any of some strings, the longest that fits; none without any."""
-    return _any_of(tuple(sorted(filter(None, markers), key=len, reverse=True)))
+def in_order(markers: Iterable[str]) -> tuple[str, ...]:
+    """Put markers in the order in which they are broken up, the longest first."""
+    return _in_order(frozenset(markers))
 
 
 @functools.lru_cache
-def _any_of(markers: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, markers)) or r"(?!)")
+def _in_order(markers: frozenset[str]) -> tuple[str, ...]:
+    return tuple(sorted(filter(None, markers), key=lambda marker: (-len(marker), marker)))
 
 
 def write_tool_responses(texts: Sequence[str]) -> str:

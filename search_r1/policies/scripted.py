@@ -92,7 +92,7 @@ class ScriptedPolicy:
         ids = self._codec.encode(turn.text)
         if any(text in self._codec.decode(ids) for text in stop):
             return ids[: self._stop_length(ids, stop)] + self._codec.encode(turn.overrun)
-        return [*ids, min(self._codec.eos_ids)] if turn.has_eos else ids
+        return [*ids, self._codec.eos_ids[0]] if turn.has_eos else ids
 
     def _stop_length(self, ids: list[int], stop: Sequence[str]) -> int:
         """Count the ids up to the first that completes a stop string."""

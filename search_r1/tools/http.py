@@ -52,6 +52,7 @@ class HttpTool:
         self._request = request
         self._place = f"{request.method} {request.url}"  # as configured: without secrets
         self._template = RequestTemplate(name, request, parameters)
+        self._redact = self._template.secrets.redact
         self._http = httpx.AsyncClient(
             limits=httpx.Limits(max_connections=self.limits.max_concurrent),
             timeout=httpx.Timeout(self.limits.timeout_s, connect=_CONNECT_TIMEOUT_S),
@@ -70,8 +71,8 @@ class HttpTool:
         """
         reply, content = await self._send(self._template.fill(arguments))
         if reply.is_success:
-            return ToolResult(self._read(reply, content))
-        excerpt = self._redact(_decode(reply, content)[:_MAX_EXCERPT_CHARS])
+            return ToolResult(self._redact(self._read(reply, content)))
+        excerpt = self._excerpt(reply, content)
         if reply.is_client_error and reply.status_code not in self._request.failing_status:
             raise ToolError(f"{self.name} answered with status {reply.status_code}: {excerpt}")
         raise ToolFailedError(
@@ -114,14 +115,11 @@ class HttpTool:
         except (orjson.JSONDecodeError, LookupError) as error:
             raise ToolFailedError(
                 f"the reply of {self._place} has no {path!r} ({error}): "
-                f"{self._redact(_decode(reply, content)[:_MAX_EXCERPT_CHARS])!r}; correct "
-                "result_path."
+                f"{self._excerpt(reply, content)!r}; correct result_path."
             ) from error
 
-    def _redact(self, text: str) -> str:
-        for secret in self._template.secrets:
-            text = text.replace(secret, "***")
-        return text
+    def _excerpt(self, reply: httpx.Response, content: bytes) -> str:
+        return self._redact(_decode(reply, content))[:_MAX_EXCERPT_CHARS]
 
 
 async def _read_content(reply: httpx.Response) -> bytes:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from search_r1.tools.base import ToolError
+from search_r1.tools.redaction import Secrets, check_header, is_header_value
 from search_r1.tools.templates import Template, fill_tree, parse_tree, templates_of, to_text
 
 
@@ -64,21 +65,18 @@ class RequestTemplate:
         parts = {name: getattr(request, name) for name in ("url", "query", "headers", "body")}
         self._parts = {name: parse_tree(part, f"{tool}.{name}") for name, part in parts.items()}
         found = {name: templates_of(part) for name, part in self._parts.items()}
-        self.secrets = {
+        self.secrets = Secrets(
             secret
             for templates in found.values()
             for template in templates
             for secret in template.secrets
-        }
+        )
         for name, templates in found.items():
             for template in templates:
                 _check_arguments(tool, template, parameters, is_url=name == "url")
-        for template in found["headers"]:
-            if not all(_is_header(part) for part in template.parts if isinstance(part, str)):
-                raise ValueError(
-                    f"a header of tool {tool!r} holds a line break or a character beyond ASCII; "
-                    "correct it, or the environment variable in it."
-                )
+        for name, template in self._parts["headers"].items():
+            filled = template.fill(dict.fromkeys(template.arguments, "x"))
+            check_header(name, filled, f"tool {tool!r}")
 
     def fill(self, arguments: Mapping[str, Any]) -> httpx.Request:
         """Put the arguments of a call in.
@@ -90,14 +88,15 @@ class RequestTemplate:
         query = self._fill_texts("query", arguments)
         headers = self._fill_texts("headers", arguments)
         for key, value in headers.items():
-            if not isinstance(value, str) or not _is_header(value):
+            if not isinstance(value, str) or not is_header_value(value):
                 raise ToolError(f"The value for {key} must be printable ASCII on one line.")
         try:
             address = httpx.URL(url.fill(arguments, _escape)).copy_merge_params(query)
             body = fill_tree(self._parts["body"], arguments)
             return httpx.Request(self._method, address, headers=headers, json=body)
         except (httpx.InvalidURL, ValueError) as error:  # too long, or not valid Unicode
-            raise ToolError(f"An argument cannot be sent: {error}.") from error
+            reason = self.secrets.redact(str(error))
+            raise ToolError(f"An argument cannot be sent: {reason}.") from error
 
     def _fill_texts(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         filled = fill_tree(self._parts[name], arguments)
@@ -123,10 +122,6 @@ def _check_arguments(
                 f"tool {tool!r} uses {{{name}}} inside a longer text, so it must always be there; "
                 "add it to `required`."
             )
-
-
-def _is_header(text: str) -> bool:
-    return text.isascii() and text.isprintable()
 
 
 def _escape(text: str) -> str:

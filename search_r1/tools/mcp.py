@@ -86,14 +86,16 @@ class McpTool:
         try:
             result = await self._server.call(self._tool, arguments)
         except MCPError as error:
+            told = self._server.redact(error.message)
             if error.code == types.INVALID_PARAMS:
-                raise ToolError(error.message) from error
-            raise ToolFailedError(f"MCP error {error.code}: {error.message}") from error
+                raise ToolError(told) from error
+            raise ToolFailedError(f"MCP error {error.code}: {told}") from error
         text = "\n".join(_block_text(block) for block in result.content)
-        if result.is_error:
-            raise ToolError(text)
         if not result.content and result.structured_content is not None:
             text = json.dumps(result.structured_content, ensure_ascii=False)
+        text = self._server.redact(text)
+        if result.is_error:
+            raise ToolError(text)
         return ToolResult(text)
 
     async def aclose(self) -> None:

@@ -16,7 +16,8 @@ from mcp.client.streamable_http import streamable_http_client
 
 from search_r1.tools.base import ToolFailedError
 from search_r1.tools.mcp_address import McpAddress
-from search_r1.tools.templates import fill_variables
+from search_r1.tools.redaction import Secrets, check_header
+from search_r1.tools.templates import fill_variables, parse_template
 
 _T = TypeVar("_T")
 
@@ -60,6 +61,11 @@ class McpServer:
         self._address = address
         self._env = _fill(address.env, f"{name}.env")
         self._headers = _fill(address.headers, f"{name}.headers")
+        for header, value in self._headers.items():
+            check_header(header, value, f"the MCP server {name}")
+        # What the environment of a command holds stays on this machine, and may be a path to show.
+        templates = [parse_template(value, name) for value in address.headers.values()]
+        self.redact = Secrets(secret for one in templates for secret in one.secrets).redact
         self._connection: _Connection | None = None
         self._opening = asyncio.Lock()
         self._closing = asyncio.Event()
@@ -88,7 +94,7 @@ class McpServer:
         try:
             return await asyncio.wrap_future(self._submit(self._call(tool, dict(arguments))))
         except _LostError as error:
-            raise ToolFailedError(str(error)) from error
+            raise ToolFailedError(self.redact(str(error))) from error
 
     def close(self) -> None:
         """End the session, and the server if it is ours; a second time does nothing."""
@@ -123,8 +129,8 @@ class McpServer:
                         return tools
         except (_LostError, MCPError, TimeoutError) as error:
             raise ToolFailedError(
-                f"the MCP server {self._name} does not list its tools: {_root(error)}; start "
-                f"{self._address} by hand to see why."
+                f"the MCP server {self._name} does not list its tools: "
+                f"{self.redact(_root(error))}; start {self._address} by hand to see why."
             ) from error
 
     async def _call(self, tool: str, arguments: dict[str, Any]) -> types.CallToolResult:

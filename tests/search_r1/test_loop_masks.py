@@ -106,9 +106,7 @@ def test_sampled_ids_that_encode_otherwise_are_kept(bpe_codec, rollout, check_ex
     check_exact(trajectory, policy, bpe_codec)
 
 
-def test_special_tokens_inside_passages_are_plain_characters(
-    tokenizer, codec, rollout, searcher_of
-):
+def test_special_tokens_inside_passages_are_broken_up(tokenizer, codec, rollout, searcher_of):
     text = " ".join(["a", *tokenizer.all_special_tokens, "b"])
     searcher = searcher_of([Passage("t", tokenizer.eos_token, text)])
     for cap in (500, 60):
@@ -118,7 +116,8 @@ def test_special_tokens_inside_passages_are_plain_characters(
         first = trajectory.turns[0]
         given = trajectory.response_ids[first.num_ids : first.num_ids + first.num_observation_ids]
         assert not set(given) & set(tokenizer.all_special_ids)
-        assert tokenizer.eos_token in first.observation_text
+        assert tokenizer.eos_token not in first.observation_text
+        assert f"< {tokenizer.eos_token[1:]}" in first.observation_text
 
 
 def test_a_dump_holds_everything_needed_to_check_it(codec, rollout):

@@ -18,11 +18,11 @@ from search_r1.parsers import get_tool_parser
 from search_r1.prompts import build_prompt
 from search_r1.types import Passage
 
-pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTION = "Who wrote the novel Dracula?"
-SEEDS = range(20)
+REQUEST = "Say who wrote Dracula."  # what tests/tiny_model.py answers without a search
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +38,17 @@ def retriever_url(tmp_path_factory, tiny_passages):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, artifacts_dir):
-    """Serve the quickstart's model, or a tiny one that calls by chance; gives URL and process."""
-    folder = tmp_path_factory.mktemp("serve")
-    model = artifacts_dir / "models" / "smollm2-135m-instruct"
-    if not model.is_dir():
-        from tests.tiny_model import save_tiny_model
+def server(tmp_path_factory):
+    """Serve a model that searches on a question, then answers; gives URL and process."""
+    from tests.tiny_model import save_chained_model  # imports torch
 
-        model = folder / "model"
-        save_tiny_model(model)
+    folder = tmp_path_factory.mktemp("serve")
+    model = folder / "model"
+    save_chained_model(model)
     command = [sys.executable, "-m", "search_r1.serve", "--model", str(model), "--port", "0"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [*command, "--", "--max-model-len", "1024", "--max-num-seqs", "4"],
+            [*command, "--", "--max-model-len", "4096", "--max-num-seqs", "4"],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -85,31 +83,25 @@ def page(server, retriever_url):
 @pytest.fixture(scope="module")
 def conversation(page):
     """One in which the model searched and then answered."""
-    from openai import BadRequestError  # the tiny model writes until its context is full
-
-    for seed in SEEDS:
-        try:
-            messages = page["converse"](QUESTION, temperature=1.0, seed=seed)
-        except BadRequestError:
-            continue
-        roles = [message["role"] for message in messages]
-        if "tool" in roles and "</answer>" in (messages[-1].get("content") or ""):
-            return messages
-    pytest.fail(f"no seed of {SEEDS} gave a search and an answer")
+    return page["converse"](QUESTION)
 
 
 def test_the_model_searches_reads_and_answers(conversation):
+    assert [message["role"] for message in conversation] == [
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+    ]
     call = conversation[1]["tool_calls"][0]
     assert call["type"] == "function"
     assert call["id"]
     assert call["function"]["name"] == "search"
-    query = json.loads(call["function"]["arguments"])["query"]
-    assert query
+    assert json.loads(call["function"]["arguments"]) == {"query": "Dracula novel"}
     assert "<search>" not in (conversation[1].get("content") or "")
     assert conversation[2]["tool_call_id"] == call["id"]
-    assert conversation[2]["content"].startswith(("Doc 1(Title: ", "Nothing was found."))
-    answer = conversation[-1]["content"]
-    assert answer.endswith("</answer>"), "it stops where its rollouts stop"
+    assert conversation[2]["content"].startswith("Doc 1(Title: ")
+    assert conversation[3]["content"] == "<answer> Stoker</answer>", "it stops as in its rollouts"
 
 
 def test_the_model_reads_the_text_of_its_rollouts(page, conversation):
@@ -141,29 +133,23 @@ def test_passages_are_written_as_in_rollouts(page, tiny_passages):
     assert written == number_passages([by_title[title] for title in titles])
 
 
-def test_streaming_says_the_same(page):
-    is_called = []
-    for seed in range(6):
-        question = [{"role": "user", "content": QUESTION}]
-        whole = page["client"].chat.completions.create(
-            model=page["model"],
-            messages=question,
-            tools=[page["SEARCH"]],
-            max_tokens=100,
-            temperature=1.0,
-            seed=seed,
-        )
-        content, calls, reason = page["stream"](QUESTION, temperature=1.0, seed=seed)
-        message = whole.choices[0].message
-        assert content == (message.content or "")
-        assert [(call["name"], call["arguments"]) for call in calls] == [
-            (call.function.name, call.function.arguments) for call in message.tool_calls or []
-        ]
-        assert all(call["id"] for call in calls)
-        assert reason == whole.choices[0].finish_reason
-        assert (reason == "tool_calls") == bool(calls)
-        is_called.append(bool(calls))
-    assert any(is_called)
+@pytest.mark.parametrize(("question", "is_called"), [(QUESTION, True), (REQUEST, False)])
+def test_streaming_says_the_same(page, question, is_called):
+    whole = page["client"].chat.completions.create(
+        model=page["model"],
+        messages=[{"role": "user", "content": question}],
+        tools=[page["SEARCH"]],
+        max_tokens=100,
+    )
+    content, calls, reason = page["stream"](question)
+    message = whole.choices[0].message
+    assert content == (message.content or "")
+    assert [(call["name"], call["arguments"]) for call in calls] == [
+        (call.function.name, call.function.arguments) for call in message.tool_calls or []
+    ]
+    assert all(call["id"] for call in calls)
+    assert reason == whole.choices[0].finish_reason
+    assert (reason == "tool_calls") == bool(calls) == is_called
 
 
 def test_calls_can_be_forbidden_and_foreign_tools_are_refused(page):
@@ -171,16 +157,15 @@ def test_calls_can_be_forbidden_and_foreign_tools_are_refused(page):
 
     question = [{"role": "user", "content": QUESTION}]
     create = page["client"].chat.completions.create
-    for seed in range(2):
-        completion = create(
-            model=page["model"],
-            messages=question,
-            tools=[page["SEARCH"]],
-            tool_choice="none",
-            max_tokens=20,
-            seed=seed,
-        )
-        assert not completion.choices[0].message.tool_calls
+    completion = create(
+        model=page["model"],
+        messages=question,
+        tools=[page["SEARCH"]],
+        tool_choice="none",
+        max_tokens=20,
+    )
+    assert not completion.choices[0].message.tool_calls
+    assert completion.choices[0].message.content
     calc = {"type": "function", "function": {"name": "calc"}}
     with pytest.raises(BadRequestError, match="calc was offered"):
         create(model=page["model"], messages=question, tools=[calc], max_tokens=1)

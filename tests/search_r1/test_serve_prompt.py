@@ -144,7 +144,7 @@ def test_a_prompt_around_search_tags_is_refused_for_another_format(chatml_tokeni
 
 def test_a_prompt_goes_in_front_of_a_template_of_the_users(bpe_tokenizer, tmp_path):
     tokenizer = copy.deepcopy(bpe_tokenizer)
-    with pytest.raises(LaunchError, match="no chat template, which the prompt two_shot_hermes"):
+    with pytest.raises(LaunchError, match="no chat template; give one with --chat-template"):
         choose_template(tokenizer, ServedParser("hermes"), None, PROMPT, "raw")
     file = tmp_path / "mine.jinja"
     file.write_text(CHATML, encoding="utf-8")

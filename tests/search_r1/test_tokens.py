@@ -44,8 +44,8 @@ def test_concatenated_ids_decode_to_concatenated_text(bpe_codec, text, other):
 
 
 def test_end_of_text_ids_are_the_tokenizers_unless_given(bpe_tokenizer):
-    assert HfCodec(bpe_tokenizer).eos_ids == {bpe_tokenizer.eos_token_id}
-    assert HfCodec(bpe_tokenizer, [3, 4]).eos_ids == {3, 4}
+    assert HfCodec(bpe_tokenizer).eos_ids == (bpe_tokenizer.eos_token_id,)
+    assert HfCodec(bpe_tokenizer, [3, 4]).eos_ids == (3, 4)
 
 
 def test_the_demos_codec_agrees_with_the_real_one(smollm2_tokenizer, artifacts_dir):

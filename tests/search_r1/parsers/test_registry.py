@@ -178,9 +178,10 @@ class Mine(get_tool_parser("mistral")):
     ("source", "error"),
     [
         ("x = 1", "registers no parser; decorate a ToolParser subclass"),
-        ("import no_such_module", "does not import: ModuleNotFoundError: No module named"),
-        ("def broken(:", "does not import: SyntaxError"),
-        ("raise KeyError('x')", "does not import: KeyError: 'x'"),
+        ("import no_such_module", r"plugin.py .*: line 1: ModuleNotFoundError: No module named"),
+        ("x = 1\ndef broken(:", r"plugin.py does not import: line 2: SyntaxError"),
+        ("def f():\n    raise KeyError('x')\n\nf()", r"plugin.py .*: line 2: KeyError: 'x'"),
+        ("class P(ToolParser):\n    pass", r"plugin.py .*: line 1: NameError: name 'ToolParser'"),
     ],
 )
 def test_a_plugin_that_cannot_be_used_says_why(plugin, source, error):

@@ -159,6 +159,25 @@ def test_the_example_of_vllms_documentation_loads_and_runs_unchanged(marked_toke
     assert len(warnings) == 1, "said once, not once a turn"
 
 
+@pytest.mark.parametrize("module", ['"vllm.tool_parsers.example"', '"lazy_example"', "__name__"])
+def test_a_lazy_registration_as_vllms_documentation_has_it_is_taken(
+    marked_tokenizer, tmp_path, module
+):
+    name = f"lazy_{len(module)}"
+    source = EXAMPLE.read_text(encoding="utf-8")
+    source = source.replace('@ToolParserManager.register_module(["example"])', "")
+    source += (
+        f"\n\nToolParserManager.register_lazy_module(\n    name={name!r},\n"
+        f'    module_path={module},\n    class_name="ExampleToolParser",\n)\n'
+    )
+    file = tmp_path / "lazy_example.py"
+    file.write_text(source, encoding="utf-8")
+    for _ in range(2):
+        assert load_tool_parser_plugin(str(file)) == [name]
+    found = get_tool_parser(name)(marked_tokenizer).extract_tool_calls("some text")
+    assert (found.status, found.content) == (ParseStatus.NO_CALL, "some text")
+
+
 def test_a_plugin_that_gives_back_what_it_should_not_has_read_no_call(marked_tokenizer):
     from types import SimpleNamespace
 

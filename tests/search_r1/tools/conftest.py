@@ -10,11 +10,23 @@ from pathlib import Path
 import pytest
 
 from search_r1.tools.base import ToolLimits, ToolResult
+from search_r1.tools.http import HttpTool
+from search_r1.tools.http_request import HttpRequest
 from search_r1.tools.python_function import PythonFunctionTool
 from search_r1.tools.toolbox import ToolBox
 from search_r1.types import ToolCall
 
 HERE = Path(__file__).parent
+CITY = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string"},
+        "days": {"type": "integer"},
+        "tags": {"type": "array"},
+        "note": {"type": ["string", "null"]},
+    },
+    "required": ["city"],
+}
 
 
 class ScriptedTool:
@@ -145,6 +157,21 @@ def api():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+async def http_tool(api):
+    """Make tools of the test API; closes them."""
+    made = []
+
+    def make(path="/now", limits=None, **request):
+        request = HttpRequest(api.url + path, **request)
+        made.append(HttpTool("weather", "A test.", CITY, request, ToolLimits(**(limits or {}))))
+        return made[-1]
+
+    yield make
+    for tool in made:
+        await tool.aclose()
 
 
 @pytest.fixture

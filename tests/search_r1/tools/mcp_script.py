@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.types import EmbeddedResource, ImageContent, TextContent, TextResourceContents
 
 server = MCPServer("test", log_level="CRITICAL")
@@ -66,6 +66,12 @@ def mixed() -> list[TextContent | ImageContent | EmbeddedResource]:
 def secret() -> str:
     """Give what the environment holds."""
     return f"{os.environ.get('TOOL_SECRET')} {os.environ.get('OTHER_SECRET')}"
+
+
+@server.tool()
+def headers(context: Context) -> str:
+    """Give what the request was authorized with."""
+    return context.headers.get("authorization", "")
 
 
 if __name__ == "__main__":

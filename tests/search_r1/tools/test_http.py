@@ -4,7 +4,6 @@ import socket
 
 import pytest
 
-from search_r1.tools.base import ToolLimits
 from search_r1.tools.http import HttpTool
 from search_r1.tools.http_request import HttpRequest
 from search_r1.tools.templates import find_path
@@ -13,29 +12,9 @@ from search_r1.types import ToolCall
 
 CITY = {
     "type": "object",
-    "properties": {
-        "city": {"type": "string"},
-        "days": {"type": "integer"},
-        "tags": {"type": "array"},
-        "note": {"type": ["string", "null"]},
-    },
+    "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
     "required": ["city"],
 }
-
-
-@pytest.fixture
-async def http_tool(api):
-    """Make tools of the test API; closes them."""
-    made = []
-
-    def make(path="/now", limits=None, **request):
-        request = HttpRequest(api.url + path, **request)
-        made.append(HttpTool("weather", "A test.", CITY, request, ToolLimits(**(limits or {}))))
-        return made[-1]
-
-    yield make
-    for tool in made:
-        await tool.aclose()
 
 
 async def test_arguments_are_escaped_in_the_address(api, http_tool, run_one):
@@ -72,27 +51,6 @@ async def test_arguments_left_out_are_left_out_of_the_request(api, http_tool, ru
         "tags": [["a", 1], 7],
         "deep": {"n": None},
     }
-
-
-async def test_secrets_are_sent_and_never_shown(api, http_tool, run_one, monkeypatch):
-    monkeypatch.setenv("API_KEY", "s3cret{city}")
-    tool = http_tool(headers={"Authorization": "Bearer ${API_KEY}"}, attempts=1)
-    api.script = [
-        (200, "fine", {}),
-        (400, "bad key s3cret{city}", {}),
-        (500, "s3cret{city} broke", {}),
-    ]
-    outcomes = [await run_one(tool, {"city": "Rome"}) for _ in range(3)]
-    assert api.seen[0]["headers"]["authorization"] == "Bearer s3cret{city}"
-    assert outcomes[1].text == "weather answered with status 400: bad key ***"
-    assert "'*** broke'" in outcomes[2].detail
-    monkeypatch.delenv("API_KEY")
-    with pytest.raises(ValueError, match="Authorization needs the environment"):
-        http_tool(headers={"Authorization": "Bearer ${API_KEY}"})
-    monkeypatch.setenv("API_KEY", "two\nlines")
-    with pytest.raises(ValueError, match="holds a line break") as refused:
-        http_tool(headers={"Authorization": "Bearer ${API_KEY}"})
-    assert "two" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +144,7 @@ async def test_an_api_that_hangs_times_out(api, http_tool, run_one):
         ({"path": "/{city}"}, "x" * 100_000),
         ({"headers": {"X-City": "{city}"}}, "a\nX-Admin: 1"),
         ({"headers": {"X-City": "{city}"}}, "Zürich"),
+        ({"headers": {"X-City": "{city}"}}, "Rome "),
         ({"body": {"c": "{city}"}}, "\ud83d"),
         ({"query": {"c": "{city}"}}, "\ud83d"),
     ],

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -17,7 +18,7 @@ from search_r1.types import ToolCall
 
 SCRIPT = Path(__file__).parent / "mcp_script.py"
 STDIO = McpAddress(command=(sys.executable, str(SCRIPT)))
-NAMES = ["add", "hang", "die", "die_once", "bad", "big", "mixed", "secret"]
+NAMES = ["add", "hang", "die", "die_once", "bad", "big", "mixed", "secret", "headers"]
 
 
 class HttpMcpServer:
@@ -149,6 +150,25 @@ async def test_over_http_the_same_holds(http_server, monkeypatch):
     http_server.start()
     assert (await call(box, "add", a=1)).text == "3"
     await box.aclose()
+
+
+@pytest.mark.slow
+async def test_a_server_that_echoes_a_header_shows_no_secret(http_server, monkeypatch):
+    monkeypatch.setenv("MCP_TOKEN", "s3cret-token")
+    address = replace(http_server.address, headers={"Authorization": "Bearer ${MCP_TOKEN}"})
+    box = ToolBox(open_tools("test", address, ["headers", "bad"], {}, ToolLimits(timeout_s=60)))
+    assert (await call(box, "headers")).text == "Bearer ***"
+    assert "s3cret" not in (await call(box, "bad", word="s3cret-token")).text
+    await box.aclose()
+
+
+def test_a_header_that_cannot_be_sent_is_refused_without_its_value(monkeypatch):
+    monkeypatch.setenv("MCP_TOKEN", "s3cret\n")
+    headers = {"Authorization": "Bearer ${MCP_TOKEN}"}
+    address = McpAddress(url="http://127.0.0.1:9/mcp", headers=headers)
+    with pytest.raises(ValueError, match="the header Authorization of the MCP server") as refused:
+        open_tools("test", address, None, {}, ToolLimits())
+    assert "s3cret" not in str(refused.value)
 
 
 @pytest.mark.slow
