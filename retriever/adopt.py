@@ -20,7 +20,7 @@ import numpy as np
 
 from retriever.ann_build import count_probes
 from retriever.build_folder import build_folder
-from retriever.dense import describe_encoder
+from retriever.dense import check_vectors, describe_encoder, describe_flat
 from retriever.encode import open_encoders
 from retriever.encoder import Encoder
 from retriever.errors import BuildError, RetrievalError
@@ -28,7 +28,7 @@ from retriever.interrupts import restore_interrupts
 from retriever.manifest import Manifest, hash_file, write_manifest
 from retriever.options import BuildOptions
 from retriever.store import PassageStore, write_store
-from retriever.vectors import FAISS_FILE, map_flat, measure_rows, read_faiss
+from retriever.vectors import FAISS_FILE, map_flat, read_faiss
 
 logger = logging.getLogger("retriever.adopt")  # not __main__, which nobody listens to
 
@@ -68,10 +68,12 @@ def adopt_index(
         write_store(corpus, aside)
         with closing(PassageStore(aside)) as store:
             _expect("number of rows", index.ntotal, len(store), "the corpus's", faiss_file)
+            logger.info("%s", _place(faiss_file, aside / FAISS_FILE))
+            vectors = _describe(kind, index, aside / FAISS_FILE)
+            vectors = check_vectors(aside, kind, vectors, store.id_rank)
             _check_rows(index, store, encoder, faiss_file)
-        logger.info("%s", _place(faiss_file, aside / FAISS_FILE))
         described = describe_encoder(encoder, options.encoder, aside)
-        settings = described | {"vectors": _describe(kind, index, aside / FAISS_FILE)}
+        settings = described | {"vectors": vectors}
         manifest = Manifest(kind, index.ntotal, source, settings)
         write_manifest(aside, manifest)
     return manifest
@@ -117,7 +119,7 @@ def _check_rows(index: Any, store: PassageStore, encoder: Encoder, path: Path) -
     lengths = np.maximum(norms * np.linalg.norm(encoded, axis=1), 1e-12)
     cosine = float(np.median(np.einsum("nd,nd->n", rows, encoded) / lengths))
     least = _LEAST_COSINE_PQ if isinstance(index, faiss.IndexIVFPQ) else _LEAST_COSINE
-    if cosine < least:
+    if not cosine >= least:
         raise BuildError(
             f"{wanted} passages encoded with {encoder.facts.name} and passage prefix "
             f"{encoder.facts.passage_prefix!r} have a median cosine of {cosine:.3f} with their "
@@ -145,8 +147,7 @@ def _describe(kind: str, index: Any, path: Path) -> dict[str, Any]:
     if kind == "ivf":
         nprobe = max(index.nprobe, count_probes(index.nlist))
         return {"nlist": index.nlist, "nprobe": nprobe, "precision": type(index).__name__}
-    rows = map_flat(path)
-    return {"precision": "fp32", "dimension": index.d, **asdict(measure_rows(rows))}
+    return describe_flat(map_flat(path))
 
 
 def main(arguments: list[str] | None = None) -> int:

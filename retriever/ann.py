@@ -35,8 +35,19 @@ class FaissRows:
         self._index = index
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return some rows, (n, dimension)."""
-        decoded: NDArray[np.float32] = self._index.reconstruct_batch(rows)
+        """Return some rows, (n, dimension).
+
+        Raises:
+            BadIndexError: If the index lacks one: FAISS puts a vector with NaN in no cell.
+        """
+        try:
+            decoded: NDArray[np.float32] = self._index.reconstruct_batch(rows)
+        except RuntimeError as error:
+            raise BadIndexError(
+                f"the FAISS index has no vector for one of the passages {rows.min()} to "
+                f"{rows.max()}, counted from 0 ({error}); expected one for each, without NaN. "
+                "Build it again."
+            ) from error
         return decoded
 
 
@@ -67,7 +78,8 @@ class CandidateIndex:
                 ``least_fetched``, however coarse the candidates' order is.
         """
         self.size, self.dimension = len(id_rank), dimension
-        self._candidates, self._rows, self._id_rank = candidates, rows, id_rank
+        self.rows = rows
+        self._candidates, self._id_rank = candidates, id_rank
         self._least_fetched, self._slack = least_fetched, slack
 
     def search(
@@ -99,7 +111,7 @@ class CandidateIndex:
         proposed = self._candidates(vectors, fetched)
         queries, places = np.nonzero(proposed >= 0)
         positions = proposed[queries, places]
-        exact = score_exactly(vectors, self._rows, positions, queries)
+        exact = score_exactly(vectors, self.rows, positions, queries)
         shape = (len(vectors), fetched)
         return rank_candidates(exact, positions, queries, self._id_rank, shape)
 

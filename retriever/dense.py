@@ -27,7 +27,9 @@ from retriever.vectors import (
     FAISS_FILE,
     FULL_FILE,
     RowFacts,
+    StoredVectors,
     VectorIndex,
+    check_rows,
     map_flat,
     measure_rows,
     open_stored,
@@ -35,6 +37,7 @@ from retriever.vectors import (
 )
 
 _FINISHED = "vectors.json"  # written last
+_CHECKED = "is_finite"  # of the settings: all rows were read, and none holds NaN or infinity
 
 _BUILD_CHOICES = {
     "flat": ("precision",),
@@ -78,6 +81,7 @@ def write_index(
     encoders = open_encoders(options)
     vectors = encode_store(store, folder, encoders, options.batch_size, on_passages)
     written = _write_kind(kind, vectors, folder, options)
+    written = check_vectors(folder, kind, written, store.id_rank)
     settings = describe_encoder(encoders[0], options.encoder, folder) | {"vectors": written}
     finished.write_bytes(orjson.dumps(settings, option=orjson.OPT_INDENT_2))
     if "fp32" not in (written["precision"] if kind == "flat" else "", written.get("refine")):
@@ -104,12 +108,32 @@ def _write_kind(
         return write_vectors(kind, vectors, folder, options)
     if options.precision != "fp32":
         store_vectors(vectors, folder, options.precision)
-    rows = open_stored(folder, options.precision, *vectors.shape)
-    return {
-        "precision": options.precision,
-        "dimension": rows.dimension,
-        **asdict(measure_rows(rows)),
-    }
+    return describe_flat(open_stored(folder, options.precision, *vectors.shape))
+
+
+def describe_flat(rows: StoredVectors) -> dict[str, Any]:
+    """Measure all rows, and return what the manifest says of them under ``vectors``.
+
+    Raises:
+        BadIndexError: If a row holds NaN or an infinite number.
+    """
+    facts = asdict(measure_rows(rows))
+    return {"precision": rows.precision, "dimension": rows.dimension, **facts, _CHECKED: True}
+
+
+def check_vectors(
+    folder: Path, kind: str, settings: dict[str, Any], id_rank: NDArray[Any]
+) -> dict[str, Any]:
+    """Read all vectors of an index that is being made, unless its settings say that this was done.
+
+    Returns:
+        The settings, which now say so.
+
+    Raises:
+        BadIndexError: If a row holds NaN or an infinite number.
+    """
+    open_vectors(folder, kind, settings, id_rank, OpenOptions())
+    return settings | {_CHECKED: True}
 
 
 def open_index(
@@ -150,20 +174,27 @@ def open_vectors(
     Args:
         folder: The index folder.
         kind: One of flat, ivf, ivfpq, hnsw.
-        settings: What the manifest says under ``vectors``.
+        settings: What the manifest says under ``vectors``. If it does not say that no number is
+            NaN or infinite, as of an index made by an older version, all rows are read for it.
         id_rank: (n,) rank of each passage's id, which orders equal scores.
         options: How to search.
 
     Raises:
-        BadIndexError: If the files are not what the settings say.
+        BadIndexError: If the files are not what the settings say, or a row holds NaN or an
+            infinite number.
         DeviceError: If GPUs are wanted that cannot be used.
     """
     if kind != "flat":
-        return ann.open_index(kind, folder, settings, id_rank, options)
+        index = ann.open_index(kind, folder, settings, id_rank, options)
+        if not settings.get(_CHECKED):
+            check_rows(index.rows, index.size)
+        return index
     if settings["precision"] == "fp32" and (folder / FAISS_FILE).is_file():  # an adopted file
         rows = map_flat(folder / FAISS_FILE)
     else:
         rows = open_stored(folder, settings["precision"], len(id_rank), settings["dimension"])
+    if not settings.get(_CHECKED):
+        check_rows(rows, rows.size)
     gpus = pick_gpus(options.device)
     if not gpus:
         facts = RowFacts(settings["max_norm"], settings["bf16_error"])

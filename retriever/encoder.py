@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.encoder_presets import EncoderPreset, find_preset
-from retriever.errors import EncoderError
+from retriever.errors import EncoderError, EncodingError
 from retriever.manifest import hash_folder
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 ENGINES = ("torch",)
 
 _WEIGHTS_AND_CONFIG = (".safetensors", ".bin", ".json", ".txt", ".model")
+_SHOWN_CHARS = 80  # of a text that cannot be encoded
 _PASSAGE_PROMPTS = ("passage", "document")
 _QUERY_TOWER, _PASSAGE_TOWER = "question_encoder", "ctx_encoder"  # as DPR's are published
 
@@ -156,9 +157,14 @@ class Encoder:
         return self._load(_PASSAGE_TOWER)
 
     def encode_queries(self, queries: list[str]) -> NDArray[np.float32]:
-        """Return (n, dimension) vectors; of length 1 if ``facts.is_normalized``."""
+        """Return (n, dimension) vectors; of length 1 if ``facts.is_normalized``.
+
+        Raises:
+            EncodingError: If a query's vector holds NaN or an infinite number.
+        """
         prefix = self.facts.query_prefix
-        return self._finish(self._query_model.encode(queries, prefix, self._batch_size, True))
+        vectors = self._query_model.encode(queries, prefix, self._batch_size, True)
+        return self._finish(vectors, queries)
 
     def encode_passages(
         self, passages: list[str], batch_size: int | None = None
@@ -166,11 +172,22 @@ class Encoder:
         """Return (n, dimension) vectors; of length 1 if ``facts.is_normalized``.
 
         The same list gives the same bytes, whatever was encoded before.
+
+        Raises:
+            EncodingError: If a passage's vector holds NaN or an infinite number.
         """
         prefix, most = self.facts.passage_prefix, batch_size or self._batch_size
-        return self._finish(self._passage_model.encode(passages, prefix, most, False))
+        vectors = self._passage_model.encode(passages, prefix, most, False)
+        return self._finish(vectors, passages)
 
-    def _finish(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _finish(self, vectors: NDArray[np.float32], texts: list[str]) -> NDArray[np.float32]:
+        unusable = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(unusable):
+            raise EncodingError(
+                f"the encoder {self.facts.name} gave NaN or infinite numbers for {len(unusable)} "
+                f"of {len(texts)} texts, the first {texts[unusable[0]][:_SHOWN_CHARS]!r}; expected "
+                "finite ones. Check its weights, and that its precision is one it was trained in."
+            )
         if self.facts.is_normalized:
             # In float32, because bfloat16 lengths are off by up to 0.4 %.
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

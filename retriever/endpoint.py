@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope
 
 from retriever.batcher import Batcher, DeadlineError, QueueFullError, SearchFailedError
 from retriever.cache import AnswerCache
-from retriever.errors import SearchUnavailableError
+from retriever.errors import EncodingError, SearchUnavailableError
 from retriever.limits import Limits
 from retriever.metrics import Metrics
 from retriever.replies import read_body, read_header, reply_error
@@ -144,6 +144,8 @@ def _describe_failure(error: SearchFailedError) -> RefusedError:
     cause = error.__cause__
     if isinstance(cause, SearchUnavailableError):
         return RefusedError(503, "unavailable", str(cause), max(1, math.ceil(cause.retry_after_s)))
+    if isinstance(cause, EncodingError):
+        return RefusedError(500, "failed", str(cause))
     return RefusedError(500, "failed", f"the search failed with {error}; see the server's log.")
 
 

@@ -17,6 +17,10 @@ class EncoderError(RetrievalError):
     """An encoder folder is missing, or is not the one that the index was built with."""
 
 
+class EncodingError(EncoderError):
+    """An encoder gave NaN or infinite numbers for a text, which nothing can be compared with."""
+
+
 class BuildError(RetrievalError):
     """A build cannot start, or its output cannot be put in place."""
 

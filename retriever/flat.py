@@ -65,8 +65,8 @@ class FlatIndex:
 
     def __init__(self, rows: StoredVectors, facts: RowFacts, id_rank: NDArray[Any]) -> None:
         """Take mapped rows, what is known of them, and the rank of each passage's id."""
-        self.size, self.dimension = rows.size, rows.dimension
-        self._rows, self._facts, self._id_rank = rows, facts, id_rank
+        self.size, self.dimension, self.rows = rows.size, rows.dimension, rows
+        self._facts, self._id_rank = facts, id_rank
         self._is_bf16_used = processor.fast_dtype() == "bf16"
 
     def search(
@@ -77,12 +77,17 @@ class FlatIndex:
         together = max(1, min(_QUERIES_AT_ONCE, _KEPT_AT_ONCE // wanted))
         starts = range(0, max(1, len(vectors)), together)
         found = [self._search_together(vectors[at : at + together], wanted) for at in starts]
-        scores, positions = zip(*found, strict=True)
-        return np.concatenate(scores), np.concatenate(positions)
+        scores, positions = map(np.concatenate, zip(*found, strict=True))
+        if (positions < 0).any():
+            raise ArithmeticError(
+                "a query has fewer hits than there are rows: it, or a row, holds NaN. Verify the "
+                "index by opening it with --verify, or build it again."
+            )
+        return scores, positions
 
     def between(self, start: int, stop: int) -> "FlatIndex":
         """Return an index of some of the rows; its positions count from ``start``."""
-        rows = replace(self._rows, codes=self._rows.codes[start:stop])
+        rows = replace(self.rows, codes=self.rows.codes[start:stop])
         return FlatIndex(rows, self._facts, self._id_rank[start:stop])
 
     def _search_together(
@@ -102,10 +107,10 @@ class FlatIndex:
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
         """Search, or return None when the kernel is too coarse for these rows."""
         limit = None if kernel.unit == 0 else len(vectors) * (wanted + _SPARE_CANDIDATES)
-        kept = _keep_best(self._rows, kernel, self._id_rank, (len(vectors), wanted), limit)
+        kept = _keep_best(self.rows, kernel, self._id_rank, (len(vectors), wanted), limit)
         if kept is None:
             return None
-        exact = score_exactly(vectors, self._rows, kept.positions, kept.queries)
+        exact = score_exactly(vectors, self.rows, kept.positions, kept.queries)
         wrong_by = np.abs(exact - kept.scores) - kernel.unit * np.abs(kept.scores)
         if (wrong_by > kernel.error[kept.queries]).any():
             return None

@@ -29,6 +29,7 @@ from retriever.types import Hit, Passage, check_top_k
 _BUSY_STATUS = (500, 502, 503, 504)
 _BACKOFF_S = 0.2  # longest pause before the second attempt; doubles
 _BATCH_S = 10.0  # longest time in which requests of one search begin, at the engine's rate
+_SHOWN_CHARS = 200  # of a reply that is of no use
 _ABSENT = object()
 _TEXTS = ("title", "text")  # some results have none
 
@@ -126,10 +127,11 @@ class OnlineRetriever:
         try:
             reply = self._http.request(config.method, config.url, params=in_url, json=in_body)
         except httpx.RequestError as error:
+            problem = config.redact(f"{type(error).__name__}: {error}")
             raise SearchUnavailableError(
-                f"{config.url} cannot be reached ({type(error).__name__}: {error}); check the "
-                "network, or ask again later."
-            ) from error
+                f"{config.place} cannot be reached ({problem}); check the network, or ask again "
+                "later."
+            ) from None  # whose text may quote what was sent
         _check_status(reply, config)
         return reply.content
 
@@ -172,7 +174,7 @@ def _check_status(reply: httpx.Response, config: OnlineConfig) -> None:
     status = reply.status_code
     if status == 200:
         return
-    problem = f"{config.url} answered with status {status}: {_excerpt(reply.content)}"
+    problem = f"{config.place} answered with status {status}: {_excerpt(reply.content, config)}"
     if status == 429:
         raise OnlineQuotaError(
             f"{problem}; lower requests_per_s, or raise the engine's quota.", _retry_after_s(reply)
@@ -186,13 +188,13 @@ def _check_status(reply: httpx.Response, config: OnlineConfig) -> None:
 
 def _unreadable(config: OnlineConfig, problem: str, content: bytes) -> OnlineSearchError:
     return OnlineSearchError(
-        f"{config.url} sent {problem}: {_excerpt(content)}; check results, present and fields in "
-        "the engine's description."
+        f"{config.place} sent {problem}: {_excerpt(content, config)}; check results, present and "
+        "fields in the engine's description."
     )
 
 
-def _excerpt(content: bytes) -> str:
-    return repr(content[:200].decode(errors="replace"))
+def _excerpt(content: bytes, config: OnlineConfig) -> str:
+    return repr(config.redact(content.decode(errors="replace"))[:_SHOWN_CHARS])
 
 
 def _retry_after_s(reply: httpx.Response) -> float:

@@ -5,7 +5,7 @@
     requests_per_s: 1
 
 ``${NAME}`` in a header or a parameter is read from the environment, so that keys stay out of the
-file.
+file. No message or log line shows what stands there, or what a header or a longer parameter has.
 """
 
 import os
@@ -18,8 +18,13 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from retriever.errors import OnlineConfigError
+from retriever.redaction import redact
 
 _SECRET = re.compile(r"\$\{(\w+)\}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NOT_IN_HEADER = re.compile(r"[^\x20-\x7e]|^ | $")
+_PRIVATE = ("headers", "parameters")
+_SHORTEST_SECRET = 6  # of what the file itself says; shorter ones are words such as "en"
 
 # Engines whose JSON is known. The key is for the user to give.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -86,11 +91,13 @@ class OnlineConfig:
     """Queries whose results are kept; 0 keeps none."""
     cache_ttl_s: float = 3600.0
     """Seconds results are kept."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What was read from the environment; not a key of the file."""
 
     def __post_init__(self) -> None:
         """Check every value."""
         if not self.url.startswith(("http://", "https://")):
-            raise OnlineConfigError(f"url is {self.url!r}; expected http://... or https://...")
+            raise OnlineConfigError(f"url is {self.place!r}; expected http://... or https://...")
         if self.method not in ("GET", "POST"):
             raise OnlineConfigError(f"method is {self.method!r}; expected GET or POST.")
         if set(self.fields) != {"id", "title", "text"}:
@@ -106,6 +113,35 @@ class OnlineConfig:
                 raise OnlineConfigError(f"{name} is {getattr(self, name)}; expected 1 or more.")
         if self.cache_queries < 0:
             raise OnlineConfigError(f"cache_queries is {self.cache_queries}; expected 0 or more.")
+        for name, value in self.headers.items():
+            _check_header(name, value)
+
+    @property
+    def place(self) -> str:
+        """The url for messages: without a user, and without parameters that stand in it."""
+        before, slashes, rest = self.url.partition("?")[0].rpartition("//")
+        host, slash, path = rest.partition("/")
+        return before + slashes + host.rpartition("@")[2] + slash + path
+
+    def redact(self, text: str) -> str:
+        """Take keys out of a text, whole: do it before the text is cut."""
+        values = [value for value in self.parameters.values() if isinstance(value, str)]
+        for header in self.headers.values():
+            values += [header, *header.split()]
+        literal = [value for value in values if len(value) >= _SHORTEST_SECRET]
+        return redact(text, [*self.secrets, *literal])
+
+
+def _check_header(name: str, value: str) -> None:
+    """Refuse a header that HTTP has no room for, without showing its value."""
+    if not _HEADER_NAME.fullmatch(name):
+        raise OnlineConfigError(f"headers has the name {name!r}; expected letters, digits and -.")
+    if wrong := _NOT_IN_HEADER.search(value):
+        raise OnlineConfigError(
+            f"headers.{name} has {wrong[0]!r} as character {wrong.start() + 1} of {len(value)}; "
+            "expected printable ASCII without spaces around it. Correct the value, or the variable "
+            "that it names: a key read from a file often ends with a new line."
+        )
 
 
 def read_online_config(path: Path) -> OnlineConfig:
@@ -116,23 +152,31 @@ def read_online_config(path: Path) -> OnlineConfig:
     """
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise OnlineConfigError(f"{path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise OnlineConfigError(f"{path} is no YAML: {_describe(error)}") from None  # quotes lines
     if not isinstance(given, dict):
         raise OnlineConfigError(f"{path} holds no mapping; give url, results and fields.")
     try:
         config = TypeAdapter(OnlineConfig).validate_python(_overlay(given))
-        return replace(
-            config,
-            headers=_fill_secrets(config.headers, "headers"),
-            parameters=_fill_secrets(config.parameters, "parameters"),
-        )
+        filled = {name: _fill_secrets(getattr(config, name), name) for name in _PRIVATE}
+        used = _SECRET.findall(repr([config.headers, config.parameters]))
+        return replace(config, **filled, secrets=tuple(os.environ[name] for name in used))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        raise OnlineConfigError(f"{path}: {name} is {first['input']!r}: {first['msg']}.") from error
+        is_private = first["loc"][0] in _PRIVATE
+        shown = f"a {type(first['input']).__name__}" if is_private else repr(first["input"])
+        raise OnlineConfigError(f"{path}: {name} is {shown}: {first['msg']}.") from None
     except OnlineConfigError as error:
         raise OnlineConfigError(f"{path}: {error}") from error
+
+
+def _describe(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem} at line {error.problem_mark.line + 1}; correct it there."
+    return f"{type(error).__name__}; expected a mapping of keys to values."
 
 
 def _overlay(given: dict[str, Any]) -> dict[str, Any]:
@@ -140,7 +184,7 @@ def _overlay(given: dict[str, Any]) -> dict[str, Any]:
     name = given.pop("preset", None)
     if name is not None and name not in PRESETS:
         raise OnlineConfigError(f"preset is {name!r}; expected one of: {', '.join(PRESETS)}.")
-    known = {one.name for one in fields(OnlineConfig)}
+    known = {one.name for one in fields(OnlineConfig)} - {"secrets"}
     if unknown := set(given) - known:
         raise OnlineConfigError(
             f"unknown key {', '.join(map(repr, sorted(unknown, key=str)))}; "

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.errors import BadIndexError
+from retriever.ranking import Rows
 
 FULL_FILE = "encoded.f32"  # float32 rows without a header, as the encoder wrote them
 FAISS_FILE = "vectors.faiss"
@@ -95,10 +96,36 @@ class RowFacts:
     """Length of the longest difference between a row and its bfloat16 rounding."""
 
 
+def check_rows(rows: Rows, size: int) -> None:
+    """Read all rows once, and refuse those that nothing can be compared with.
+
+    Raises:
+        BadIndexError: If a row holds NaN or an infinite number.
+    """
+    for start in range(0, size, ROWS_AT_ONCE):
+        _check_block(rows.read(np.arange(start, min(start + ROWS_AT_ONCE, size))), start)
+
+
+def _check_block(block: NDArray[np.float32], start: int) -> None:
+    unusable = np.flatnonzero(~np.isfinite(block).all(axis=1))
+    if len(unusable):
+        raise BadIndexError(
+            f"the vector of passage {start + unusable[0]}, counted from 0, holds NaN or infinite "
+            f"numbers, as do {len(unusable)} of the {len(block)} read with it; expected finite "
+            "ones. Build the index anew from finite vectors, as --precision fp32 or bf16 if "
+            "numbers over 65,504 were kept as fp16."
+        )
+
+
 def measure_rows(rows: StoredVectors) -> RowFacts:
-    """Read all rows once."""
+    """Read all rows once.
+
+    Raises:
+        BadIndexError: If a row holds NaN or an infinite number.
+    """
     max_norm = bf16_error = 0.0
-    for block in rows.blocks():
+    for at, block in enumerate(rows.blocks()):
+        _check_block(block, at * ROWS_AT_ONCE)
         rounded = StoredVectors(_encode(block, "bf16", None), "bf16").read(slice(None))
         max_norm = max(max_norm, float(np.linalg.norm(block, axis=1).max()))
         bf16_error = max(bf16_error, float(np.linalg.norm(block - rounded, axis=1).max()))
@@ -174,7 +201,8 @@ def _encode(
         bits = block.view(np.uint32)
         rounded: NDArray[Any] = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16  # ties to even
         return rounded.astype(np.uint16)
-    return block.astype(np.float16)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused when rows are checked
+        return block.astype(np.float16)
 
 
 def read_faiss(path: Path) -> Any:
