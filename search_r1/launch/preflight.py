@@ -125,18 +125,23 @@ def _check_inputs(config: Config) -> Iterator[str]:
 
 
 def _check_questions(config: Config) -> Iterator[str]:
-    """A stage that runs out of questions would do so hours later; the footer has their number."""
+    """A stage that runs out of questions, or cannot use one, would tell so hours later."""
     for name, settings_of in _STAGES.items():
         section = config["search_r1"].get(name)
         if not section or not Path(section["questions"]).is_file():
             continue
-        import pyarrow.parquet  # late: few runs of the launcher need it
+        import pyarrow  # late: few runs of the launcher need it
+
+        from search_r1.rows import read_rows
 
         wanted = settings_of(**section).num_questions
         try:
-            found = pyarrow.parquet.read_metadata(section["questions"]).num_rows
+            found = sum(1 for _ in read_rows(section["questions"]))
         except pyarrow.ArrowInvalid as error:
             yield f"search_r1.{name}.questions: {section['questions']} is no parquet file: {error}"
+            continue
+        except ValueError as error:
+            yield f"search_r1.{name}.questions: {error}"
             continue
         if found < wanted:
             yield (

@@ -7,6 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_prep.questions import Question
+from data_prep.rows import make_rows, write_rows
 from search_r1.launch import preflight
 from search_r1.launch.errors import LaunchError
 from search_r1.launch.services import HOST
@@ -77,7 +79,8 @@ def test_too_few_questions_for_a_stage_are_told(
     config: dict[str, Any], tmp_path: Path, name: str
 ) -> None:
     path = tmp_path / "questions.parquet"
-    pq.write_table(pa.table({"question": ["a", "b", "c"]}), path)
+    asked = [("nq", Question(str(i), f"who wrote book {i}?", ("Stoker",))) for i in range(3)]
+    write_rows(make_rows(asked, "test", "bare"), path)
     config["search_r1"][name] = {"questions": str(path), "num_questions": 5}
     assert only_problem(config).endswith(
         f"has 3 questions and search_r1.{name}.num_questions asks for 5; lower it, or name a "
@@ -89,6 +92,9 @@ def test_too_few_questions_for_a_stage_are_told(
     assert preflight.problems(config) == []
     path.write_bytes(b"rows")
     assert "questions.parquet is no parquet file" in only_problem(config)
+    config["search_r1"][name]["num_questions"] = 1
+    pq.write_table(pa.table({"prompt": ["who wrote it?"]}), path)
+    assert "has no column data_source, reward_model" in only_problem(config)
 
 
 def test_a_model_on_a_hub_is_not_looked_for_on_disk(config: dict[str, Any]) -> None:
