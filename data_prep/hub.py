@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.overlap import check_disjoint, drop_repeats, question_keys
-from data_prep.questions import Question
+from data_prep.questions import Question, usable_answers
 from data_prep.rows import check_prompt, make_rows, read_rows, write_rows
 from data_prep.steps import (
     RECEIPT_NAME,
@@ -72,6 +72,8 @@ def read_file_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def parse_questions(rows: Iterable[tuple[str, Mapping[str, Any]]], name: str) -> list[Question]:
     """Check raw rows and turn them into questions.
 
+    A question whose answers all normalise to nothing (``A``) is left out: none could be right.
+
     Args:
         rows: ``(place, raw row)``; the place goes into error messages.
         name: Where the rows come from, for the error about an empty source.
@@ -80,9 +82,12 @@ def parse_questions(rows: Iterable[tuple[str, Mapping[str, Any]]], name: str) ->
         DataPrepError: At the first row that cannot be used, or when there is none.
     """
     questions = [_parse_row(place, row, n) for n, (place, row) in enumerate(rows)]
-    if not questions:
+    usable = [question for question in questions if question.gold_answers]
+    if left_out := len(questions) - len(usable):
+        say(f"{name}: {left_out} question(s) left out, whose answers normalise to nothing")
+    if not usable:
         raise DataPrepError(f"{name} holds no question; expected rows like {SHAPE}.")
-    return questions
+    return usable
 
 
 def prepare(hub_set: HubSet, parsed: argparse.Namespace) -> None:
@@ -200,19 +205,14 @@ def _parse_row(place: str, row: Mapping[str, Any], number: int) -> Question:
             f"{place}: golden_answers is {answers!r}; expected a list with at least one answer. "
             "Remove questions without answers."
         )
-    kept = tuple(answer for answer in answers if answer.strip())
-    return Question(id=str(row.get("id", number)), text=text.strip(), gold_answers=kept)
+    usable = usable_answers(answers)
+    return Question(id=str(row.get("id", number)), text=text.strip(), gold_answers=usable)
 
 
 def _excluded_keys(path: Path) -> set[str]:
     if not path.is_file():
         raise DataPrepError(f"no questions file at {path}; --exclude expects a .parquet file.")
-    try:
-        texts = [row["extra_info"]["question"] for row in read_rows(path)]
-    except (DataPrepError, KeyError, TypeError) as error:
-        raise DataPrepError(
-            f"{path} is not a questions file written by data_prep ({error!r})."
-        ) from error
+    texts = [row["extra_info"]["question"] for row in read_rows(path)]
     return question_keys(Question("", text, ()) for text in texts)
 
 

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.questions import Question
 from data_prep.steps import DataPrepError
+from search_r1 import rows as question_rows
+from search_r1.answers import gold_answers_of
 from search_r1.prompts import build_prompt, prompt_names
-
-Row = dict[str, Any]
+from search_r1.rows import Row
 
 AGENT_NAME = "search_agent"
 ABILITY = "fact-retrieval"
@@ -58,17 +58,16 @@ def make_row(question: Question, data_source: str, split: str, index: int, promp
     """Make one row; ``index`` is its place in the file, from 0.
 
     Raises:
-        ValueError: If the question is empty, has no gold answer, or the prompt is unknown.
+        ValueError: If the question is empty, has no gold answer that can be matched, or the prompt
+            is unknown.
     """
-    if not question.gold_answers:
-        raise ValueError(f"question {question.id!r} has no gold answer; drop it first.")
-    return {
+    row = {
         "data_source": data_source,
         "prompt": build_prompt(prompt_name, question.text),
         "ability": ABILITY,
         "reward_model": {
             "style": "rule",
-            "ground_truth": {"target": list(question.gold_answers)},
+            "ground_truth": {"target": question.gold_answers},
         },
         "extra_info": {
             "split": split,
@@ -80,6 +79,11 @@ def make_row(question: Question, data_source: str, split: str, index: int, promp
         },
         "agent_name": AGENT_NAME,
     }
+    try:
+        row["reward_model"]["ground_truth"]["target"] = gold_answers_of(row)
+    except ValueError as error:
+        raise ValueError(f"question {question.id!r}: {error}") from error
+    return row
 
 
 def make_rows(items: Sequence[tuple[str, Question]], split: str, prompt_name: str) -> list[Row]:
@@ -96,14 +100,12 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read a parquet file.
+    """Read a questions file.
 
     Raises:
-        DataPrepError: If it is none; the message names it.
+        DataPrepError: If it is no questions file, or a row lacks what every row must have.
     """
     try:
-        rows: list[Row] = pq.read_table(path).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).split("\n")[0]
-        raise DataPrepError(f"{path} is not a readable parquet file ({reason}).") from error
-    return rows
+        return list(question_rows.read_rows(path))
+    except (OSError, ValueError) as error:
+        raise DataPrepError(f"{path} is not a questions file: {error}") from error

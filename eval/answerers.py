@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.rows import Row
 from data_prep.steps import DataPrepError
 from eval.benchmarks import uid_of
 from eval.methods import METHODS, Decoding, Method, decoding_named
 from search_r1.metrics import INFRASTRUCTURE
+from search_r1.rows import Row
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from data_prep.assets import fetch_assets, read_member
 from data_prep.hub import HUB_REPO, HubSet, load_hub_rows, parse_questions, read_file_rows
 from data_prep.overlap import question_key
 from data_prep.questions import Question, read_topics, usable_answers
-from data_prep.rows import Row, make_rows, read_rows
+from data_prep.rows import make_rows, read_rows
 from data_prep.sources import QUESTIONS
 from data_prep.steps import DataPrepError, artifacts_dir
+from search_r1.rows import Row
 
 _PROMPT = "bare"  # rows need one; what a question is put into is the method's
 

@@ -18,7 +18,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from data_prep.rows import Row
 from data_prep.steps import DataPrepError, run_command, say
 from eval.benchmarks import fingerprint, load_rows
 from eval.measures import share
@@ -26,6 +25,7 @@ from retriever.errors import RetrievalError
 from retriever.kinds import open_retriever
 from retriever.types import Retriever
 from search_r1.answers import find_gold_answers
+from search_r1.rows import Row
 
 DEPTHS = (1, 3, 10, 100)
 _BATCH = 256

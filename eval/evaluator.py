@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from data_prep.rows import Row
 from eval.answerers import Pass
 from eval.benchmarks import uid_of
 from eval.methods import Given, Method
@@ -20,6 +19,7 @@ from search_r1.observations import Encoded, fit_observation, number_passages
 from search_r1.policies import Policy
 from search_r1.prompts import Message, build_prompt
 from search_r1.rewards import RewardConfig, score
+from search_r1.rows import Row
 from search_r1.tools.search import Searcher
 from search_r1.types import Passage, StopReason, Trajectory
 

@@ -21,7 +21,6 @@ from typing import Any
 import httpx
 import yaml
 
-from data_prep.rows import Row
 from data_prep.steps import DataPrepError, run_command, say, sha256_of
 from eval.answerers import Answerer, Pass, read_plan
 from eval.benchmarks import BENCHMARKS, SETS, fingerprint, load_rows, overlap
@@ -37,6 +36,7 @@ from search_r1.loop import LoopConfig
 from search_r1.progress import ProgressFile
 from search_r1.prompts import build_prompt
 from search_r1.rewards import RewardConfig
+from search_r1.rows import Row
 from search_r1.search_client import SearchClient, SearchClientConfig
 
 _WAIT_S = 600.0

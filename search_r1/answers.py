@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 ANSWER_OPEN = "<answer>"
 ANSWER_CLOSE = "</answer>"
@@ -43,6 +44,34 @@ def find_answer(turn_text: str) -> tuple[str, int] | None:
 def normalize_answer(text: str) -> str:
     """Lower-case, drop ASCII punctuation, drop articles, collapse white space, in this order."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def gold_answers_of(row: Mapping[str, Any]) -> list[str]:
+    """Read the gold answers of a questions row, without those that normalise to nothing.
+
+    Args:
+        row: Has ``reward_model.ground_truth.target``.
+
+    Raises:
+        ValueError: If they are no list of strings (the letters of a bare string would each count as
+            an answer), or nothing could match any of them.
+    """
+    ground_truth = (row.get("reward_model") or {}).get("ground_truth")
+    target = ground_truth.get("target") if isinstance(ground_truth, Mapping) else ground_truth
+    is_list = isinstance(target, Iterable) and not isinstance(target, str)
+    golds = list(target) if is_list else []
+    if not golds or not all(isinstance(gold, str) for gold in golds):
+        raise ValueError(
+            f"reward_model.ground_truth.target is {target!r}; expected a list of at least one "
+            'string, such as ["Bram Stoker"]. Write it so.'
+        )
+    usable = [gold for gold in golds if normalize_answer(gold)]
+    if not usable:
+        raise ValueError(
+            f"reward_model.ground_truth.target is {golds!r}, of which nothing is left without "
+            "punctuation and articles, so no answer could be right; drop the question."
+        )
+    return usable
 
 
 def find_gold_answers(text: str, gold_answers: Sequence[str]) -> list[str]:

@@ -86,6 +86,14 @@ class HfCodec:
         encode = self._encode if len(text) <= _REMEMBERED_CHARS else self._encode_after_anchor
         return list(encode(text))
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Count the ids of each text, all texts at once on every core."""
+        anchor = _ANCHOR if self._anchor_ids else ""
+        encoded = self._tokenizer.encode_batch_fast(
+            [anchor + text for text in texts], add_special_tokens=False
+        )
+        return [len(one.ids) - len(self._anchor_ids) for one in encoded]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Decode ids to exactly the text they stand for, special tokens included."""
         if not self._anchor_ids:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from pathlib import Path
+from statistics import fmean
 
 from search_r1.metrics import INFRASTRUCTURE
 
-Scores = dict[tuple[str, str], float]
+Scores = dict[tuple[str, int, str], float]
+"""EM by row: data source, index in its file, question."""
 
 
 def evaluation_path(run_dir: Path, step: int) -> Path:
@@ -16,7 +19,7 @@ def evaluation_path(run_dir: Path, step: int) -> Path:
 
 
 def read_scores(path: Path) -> tuple[Scores, int]:
-    """Read EM by (data source, question); of a question seen twice the later score wins.
+    """Read EM by row, over several trajectories of a row their mean.
 
     Args:
         path: A file of ``eval/``.
@@ -24,13 +27,14 @@ def read_scores(path: Path) -> tuple[Scores, int]:
     Returns:
         The scores, and how many trajectories were left out because infrastructure ended them.
     """
-    scores: Scores = {}
+    ems = defaultdict(list)
     num_failed = 0
     with path.open(encoding="utf-8") as file:
         for row in map(json.loads, file):
             if row["stop_reason"] in INFRASTRUCTURE:
                 num_failed += 1
             else:
-                source = str(row["metadata"].get("data_source", ""))
-                scores[source, row["question"]] = row["reward"]["em"]
-    return scores, num_failed
+                noted = row["metadata"]
+                key = str(noted.get("data_source", "")), noted.get("index", -1), row["question"]
+                ems[key].append(row["reward"]["em"])
+    return {key: fmean(each) for key, each in ems.items()}, num_failed

@@ -2,29 +2,90 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from search_r1.launch.derive import Config, uses_critic, uses_reference
+from search_r1.launch.model_size import ModelSize, read_model_size
 
 _GIB = 2**30
+# In a run of the quickstart on two cores in fp32, docs/runs/2026-11-24-quickstart, and by type:
+_PROCESSES_GB = 6.5  # Ray and every Python process that imports torch, before any weights
+_CRITIC_GB = 0.7  # one process more
+_WEIGHT_BYTES = 20  # a trained parameter: weights, gathered weights, gradients, two Adam moments
+_REFERENCE_BYTES = 4
+_ENGINE_COPIES = 2.4  # of the weights: vLLM's own, and those it receives and packs
+_ACTIVATION_BYTES = {"fp32": 4 * 1.4, "bf16": 2.2 * 1.4}  # 1.4: what the allocator holds besides
+_LOGIT_BYTES = 4 * 4 * 0.5  # fp32 logits and three gradients of them, for half of the tokens
+_TOKEN_STEP = 64
+_LEAST_BUCKET_MB = 128
+_UNKNOWN_BUCKET_MB = 1024  # of a model that is not here yet; enough for 1.5B with 150,000 tokens
 
 
-def memory_need_gb(config: Config) -> float | None:
-    """Estimate what a run on the CPU takes, all processes together; None for GPU runs.
+def memory_need_gb(config: Config, tokens: int | None = None) -> float | None:
+    """Estimate what a run on the CPU takes in GiB, all processes together.
 
-    Fixed: Ray and the Python processes that import torch, as measured. Per parameter (2 bytes in a
-    bf16 file): float32 weights, gradients and two Adam moments, for the actor and for the critic;
-    the reference's float32 weights; the engine's copy. Per token of a micro-batch: measured
-    between micro-batches of 1,024 and 1,536 tokens, nine times its logits in float32.
+    Args:
+        config: The resolved config.
+        tokens: Of a micro-batch of the actor; the config's when None.
+
+    Returns:
+        None for GPU runs, and when the model is not on this machine.
     """
-    if config["trainer"]["device"] != "cpu":
+    size = _size_of(config)
+    if config["trainer"]["device"] != "cpu" or size is None:
         return None
-    part = config["actor_rollout_ref"]
-    copies = 2 + 8 * (1 + uses_critic(config)) + 2 * uses_reference(config)
-    tokens = part["actor"]["ppo_max_token_len_per_gpu"] * 50_000 * 4 * 9
+    part, dtype = config["actor_rollout_ref"], config["search_r1"].get("compute_dtype") or "fp32"
+    number = _WEIGHT_BYTES + _REFERENCE_BYTES * uses_reference(config)
+    number += _ENGINE_COPIES * (2 if dtype == "bf16" else 4)
     engine = part["rollout"].get("engine_kwargs", {}).get("vllm", {})
-    cache = engine.get("kv_cache_memory_bytes") or 0
-    return float(9.4 + (copies * (_weight_bytes(config) or 0) + tokens + cache) / _GIB)
+    need = size.parameters * number + (engine.get("kv_cache_memory_bytes") or 0)
+    need += (tokens or part["actor"]["ppo_max_token_len_per_gpu"]) * (
+        size.activations * _ACTIVATION_BYTES[dtype] + size.vocabulary * _LOGIT_BYTES
+    )
+    gib = _PROCESSES_GB + need / _GIB
+    if uses_critic(config):
+        critic_tokens = config["critic"].get("ppo_max_token_len_per_gpu") or 0
+        kept = size.activations * _ACTIVATION_BYTES[dtype] * critic_tokens
+        gib += _CRITIC_GB + (size.parameters * _WEIGHT_BYTES + kept) / _GIB
+    return float(gib)
+
+
+def fitting_tokens(config: Config, limit_gb: float) -> int | None:
+    """Give the largest micro-batch in tokens for so much memory; None when one sequence is more."""
+    least = config["data"]["max_prompt_length"] + config["data"]["max_response_length"]
+    most = config["actor_rollout_ref"]["actor"]["ppo_max_token_len_per_gpu"]
+    for tokens in (*range(most // _TOKEN_STEP * _TOKEN_STEP, least, -_TOKEN_STEP), least):
+        if (memory_need_gb(config, tokens) or 0.0) <= limit_gb:
+            return tokens
+    return None
+
+
+def smaller_run(config: Config, limit_gb: float) -> str:
+    """Name the overrides with which a run takes no more than so much memory."""
+    for dtype in (config["search_r1"].get("compute_dtype"), "bf16"):
+        section = config["search_r1"] | {"compute_dtype": dtype}
+        if tokens := fitting_tokens(config | {"search_r1": section}, limit_gb):
+            changed = f"search_r1.compute_dtype={dtype} " if section != config["search_r1"] else ""
+            return f"set {changed}actor_rollout_ref.actor.ppo_max_token_len_per_gpu={tokens}"
+    return (
+        "take a smaller model: not even one sequence of data.max_prompt_length + "
+        "data.max_response_length tokens fits"
+    )
+
+
+def bucket_need_mb(config: Config) -> int | None:
+    """Give the bucket in MiB that weights need to travel through: the largest tensor, in fp32.
+
+    None when the model is not on this machine.
+    """
+    size = _size_of(config)
+    return None if size is None else -(-size.largest * 4 // 2**20)
+
+
+def fill_bucket(config: Config) -> None:
+    """Set the bucket that weights travel through, in place, unless somebody has."""
+    engine = config["actor_rollout_ref"]["rollout"]["checkpoint_engine"]
+    if engine["update_weights_bucket_megabytes"] is None:
+        need_mb = bucket_need_mb(config) or _UNKNOWN_BUCKET_MB
+        engine["update_weights_bucket_megabytes"] = max(_LEAST_BUCKET_MB, need_mb)
 
 
 def disk_need_gb(config: Config) -> float | None:
@@ -34,19 +95,12 @@ def disk_need_gb(config: Config) -> float | None:
     """
     if config["trainer"]["save_freq"] <= 0:
         return 1.0
-    weights = _weight_bytes(config)
-    if weights is None:
+    size = _size_of(config)
+    if size is None:
         return None
     kept = config["trainer"].get("max_actor_ckpt_to_keep") or 2
-    return 1.0 + 6 * weights * (1 + uses_critic(config)) * (kept + 1) / _GIB
+    return 1.0 + 12 * size.parameters * (1 + uses_critic(config)) * (kept + 1) / _GIB
 
 
-def _weight_bytes(config: Config) -> int | None:
-    """Give the size of the model's weight files; None when they are not here."""
-    folder = Path(config["actor_rollout_ref"]["model"]["path"])
-    if not folder.is_dir():
-        return None
-    for pattern in ("*.safetensors", "*.bin"):
-        if size := sum(file.stat().st_size for file in folder.glob(pattern)):
-            return size
-    return None
+def _size_of(config: Config) -> ModelSize | None:
+    return read_model_size(config["actor_rollout_ref"]["model"]["path"])

@@ -18,8 +18,8 @@ from search_r1.launch.derive import (
     retriever_urls,
 )
 from search_r1.launch.errors import LaunchError
-from search_r1.launch.file_checks import count_rows
-from search_r1.launch.needs import disk_need_gb, memory_need_gb
+from search_r1.launch.free_memory import available_memory_bytes, meminfo_bytes
+from search_r1.launch.needs import bucket_need_mb, disk_need_gb, memory_need_gb, smaller_run
 from search_r1.launch.own_section import STAGES
 from search_r1.launch.places import artifacts_dir, runs_dir
 from search_r1.launch.services import HOST, is_port_free, ready_status
@@ -37,6 +37,8 @@ _MAKERS = (
     ("questions/hotpotqa/", "python -m data_prep.hotpotqa"),
 )
 QUICKSTART = _MAKERS[0][1]
+_BUCKET = "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes"
+_RAY_KEEPS = 0.06  # of all memory: Ray ends a worker when less is free
 _SERVES = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)  # Search-R1's own server has no /ready
 
 
@@ -61,16 +63,17 @@ def require_ready(config: Config) -> None:
 def remarks(config: Config) -> list[str]:
     """List what is no problem but should be known, one line each."""
     found = list(filter(None, [remark_on_prompt(config)]))
-    if disk_need_gb(config) is not None:
-        return found
-    folder, free_gb = _disk()
     model = config["actor_rollout_ref"]["model"]["path"]
-    return [
-        *found,
-        f"disk space is not checked: the weights of {model} are not on this machine yet. "
-        f"A checkpoint takes about 12 bytes per parameter, 40 GB at 3B; {folder} has "
-        f"{free_gb:.0f} GiB free.",
-    ]
+    if disk_need_gb(config) is None:
+        folder, free_gb = _disk()
+        found.append(
+            f"disk space is not checked: the weights of {model} are not on this machine yet. "
+            f"A checkpoint takes about 12 bytes per parameter, 40 GB at 3B; {folder} has "
+            f"{free_gb:.0f} GiB free."
+        )
+    if config["trainer"]["device"] == "cpu" and memory_need_gb(config) is None:
+        found.append(f"memory is not checked: {model} is no folder with config and safetensors.")
+    return found
 
 
 def maker_of(path: str) -> str | None:
@@ -131,16 +134,19 @@ def _check_inputs(config: Config) -> Iterator[str]:
 
 
 def _check_questions(config: Config) -> Iterator[str]:
-    """A stage that runs out of questions would do so hours later; the footer has their number."""
+    """A stage that runs out of questions, or cannot use one, would tell so hours later."""
     for name, settings_of in STAGES.items():
         section = config["search_r1"].get(name)
         if not section or not Path(section["questions"]).is_file():
             continue
+        from search_r1.rows import read_rows  # late: few runs of the launcher need pyarrow
+
         wanted = settings_of(**section).num_questions
         try:
-            found = count_rows(f"search_r1.{name}.questions", section["questions"])
-        except LaunchError as error:
-            yield str(error)
+            found = sum(1 for _ in read_rows(section["questions"]))
+            continue
+        except ValueError as error:
+            yield f"search_r1.{name}.questions: {error}"
             continue
         if found < wanted:
             yield (
@@ -153,18 +159,27 @@ def _check_questions(config: Config) -> Iterator[str]:
 def _check_memory(config: Config) -> Iterator[str]:
     need_gb = memory_need_gb(config)
     free_gb = available_memory_bytes() / _GIB
-    if need_gb is not None and free_gb < need_gb:
-        yield (
-            f"{free_gb:.1f} GiB of memory are free and this run takes about {need_gb:.1f}; close "
-            "something, or make actor_rollout_ref.actor.ppo_max_token_len_per_gpu smaller."
-        )
+    usable_gb = free_gb - _RAY_KEEPS * meminfo_bytes("MemTotal") / _GIB
+    if need_gb is None or need_gb <= usable_gb:
+        return
+    yield (
+        f"{free_gb:.1f} GiB of memory are free, of which Ray leaves {usable_gb:.1f} to use, and "
+        f"this run takes about {need_gb:.1f}; close something, or {smaller_run(config, usable_gb)}."
+    )
 
 
 def _check_shared_memory(config: Config) -> Iterator[str]:
-    bucket_mb = config["actor_rollout_ref"]["rollout"]["checkpoint_engine"][
-        "update_weights_bucket_megabytes"
-    ]
-    if config["trainer"]["device"] == "cpu" and (shm := Path("/dev/shm")).is_dir():
+    if config["trainer"]["device"] != "cpu":
+        return
+    engine = config["actor_rollout_ref"]["rollout"]["checkpoint_engine"]
+    need_mb = bucket_need_mb(config)
+    bucket_mb = engine["update_weights_bucket_megabytes"] or need_mb or 0
+    if need_mb is not None and bucket_mb < need_mb:
+        yield (
+            f"{_BUCKET}={bucket_mb} is less than the {need_mb} MiB of the model's largest tensor "
+            "in fp32; leave it out, and it is set to what the model needs."
+        )
+    if (shm := Path("/dev/shm")).is_dir():
         free_mb = shutil.disk_usage(shm).free // 2**20
         if free_mb < 2 * bucket_mb:
             yield (
@@ -251,30 +266,6 @@ def _is_installed(package: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
-
-
-def available_memory_bytes() -> int:
-    """Give the memory that can be used without swapping, the container's limit considered."""
-    available = _meminfo_bytes("MemAvailable")
-    limits = [_cgroup_left("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")]
-    return min([available, *[left for left in limits if left is not None]])
-
-
-def _meminfo_bytes(name: str) -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def _cgroup_left(limit: str, used: str) -> int | None:
-    """Give what a control group leaves, its page cache counted as free; None without a limit."""
-    try:
-        left = int(Path(limit).read_text()) - int(Path(used).read_text())
-        stat = dict(line.split() for line in Path(used).with_name("memory.stat").open())
-    except (OSError, ValueError):
-        return None
-    return left + int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))
 
 
 def count_gpus() -> int:

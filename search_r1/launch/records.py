@@ -24,7 +24,7 @@ class Evaluation:
 
     step: int
     em_of: Scores
-    """EM by (data source, question); trajectories that infrastructure ended are left out."""
+    """EM by row; trajectories that infrastructure ended are left out."""
     num_failed: int
     """How many were left out."""
 

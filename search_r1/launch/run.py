@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from search_r1.launch import preflight, processes, runs, services, stages
+from search_r1.launch import needs, preflight, processes, runs, services, stages
 from search_r1.launch.derive import is_remote_cluster, retriever_urls
 from search_r1.launch.environment import base_environment, training_environment
 from search_r1.launch.errors import LaunchError
@@ -113,6 +113,7 @@ class Run:
             with self._stage("prepare"):
                 services.run_here(preflight.QUICKSTART, self._base)
             preflight.require_ready(self.config)
+        needs.fill_bucket(self.config)
         self._stack.enter_context(runs.occupy(self.run_dir))
         if self._plan["resumed_step"]:
             say(f"Continuing after step {self._plan['resumed_step']} of that run.")

@@ -11,7 +11,9 @@ from verl.experimental.agent_loop.agent_loop import (
     register,
 )
 
+from search_r1.answers import gold_answers_of
 from search_r1.rewards import score
+from search_r1.rows import question_of
 from search_r1.styles import Message
 from search_r1.types import StopReason, Trajectory
 from search_r1.verl_plugin.parts import shared, too_long
@@ -37,15 +39,17 @@ class SearchAgentLoop(AgentLoopBase):
         uid = f"{row['uid']}_{row['session_id']}"
         progress = self._shared.progress
         policy = CountedPolicy(VerlPolicy(self.server_manager, uid, sampling_params), progress)
+        messages = self._shared.messages_of(row)
         with progress.trajectory(bool(row.get(IS_VALIDATION)), int(row["global_steps"])):
             trajectory = await self._shared.parts.loop(policy).run(
-                self._prompt_ids(self._shared.messages_of(row)),
+                self._prompt_ids(messages),
                 uid=uid,
-                question=row["extra_info"].get("question", ""),
-                gold_answers=list(row["reward_model"]["ground_truth"]["target"]),
+                question=question_of(row) or messages[-1]["content"],
+                gold_answers=gold_answers_of(row),
             )
         trajectory.step = int(row["global_steps"])
         trajectory.metadata["data_source"] = row["data_source"]
+        trajectory.metadata["index"] = int(row["index"] or 0)
         trajectory.metadata["knowledge"] = row["extra_info"].get("knowledge") or ""
         retries = self._shared.client.counters.retries  # of this process so far
         trajectory.metadata["retriever_retries"] = retries

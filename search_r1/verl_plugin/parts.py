@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow.parquet
 from omegaconf import DictConfig
-from transformers import AutoTokenizer
+from verl.utils.fs import copy_to_local
+from verl.utils.tokenizer import hf_tokenizer
 
 from search_r1.assembly import LoopParts, assemble
 from search_r1.eos_ids import eos_ids_of
 from search_r1.format_check import check_format
 from search_r1.progress import ProgressFile
 from search_r1.prompts import build_prompt
+from search_r1.rows import question_of, read_rows
 from search_r1.search_client import SearchClient
 from search_r1.styles import Message
 from search_r1.tools.base import ToolFailedError
@@ -45,7 +47,7 @@ class Shared:
         name = self.settings.form.prompt
         if name is None:
             return [dict(message) for message in row["raw_prompt"]]
-        question = row["extra_info"].get("question")
+        question = question_of(row)
         if not question:
             raise ValueError(
                 f"search_r1.prompt is {name!r}, but a row has no extra_info.question to put into "
@@ -53,6 +55,9 @@ class Shared:
             )
         return list(build_prompt(name, question))
 
+
+_BATCH = 4096  # prompts that are tokenised at once
+_SLACK = 32  # tokens by which one prompt's template may take more than another's
 
 _shared: dict[int, Shared] = {}
 
@@ -65,14 +70,13 @@ def shared(config: DictConfig, tokenizer: Any) -> Shared:
 
 
 def check_prompts(config: DictConfig) -> None:
-    """Check tokenizer, template, tools and parser against the first prompt of every question file.
+    """Check every question file: its rows, the length of its prompts, and the format of the first.
 
     Raises:
-        ValueError: If they do not fit together; the message says what to change.
+        ValueError: If something does not fit together; the message says what to change.
     """
-    path = config.actor_rollout_ref.model.path
     try:
-        made = Shared(config, AutoTokenizer.from_pretrained(path))
+        made = Shared(config, load_tokenizer(config.actor_rollout_ref.model))
     except ToolFailedError as error:
         raise ValueError(f"a tool of search_r1.tools cannot be used: {error}") from error
     try:
@@ -81,12 +85,7 @@ def check_prompts(config: DictConfig) -> None:
         for key in ("train_files", "val_files"):
             files = config.data[key]
             for file in [files] if isinstance(files, str) else files:
-                messages = made.messages_of(_first_row(file))
-                length = len(made.parts.style.prompt_ids(messages))
-                if length > config.data.max_prompt_length:
-                    raise ValueError(too_long(length, config.data.max_prompt_length, messages))
-                if made.settings.is_format_checked:
-                    check_format(made.parts, messages)
+                _check_file(made, file, config.data.max_prompt_length)
     finally:
         asyncio.run(_close(made))
 
@@ -99,14 +98,37 @@ def too_long(length: int, limit: int, messages: Sequence[Message]) -> str:
     )
 
 
-def _first_row(file: str) -> dict[str, Any]:
-    """Read the first row of a question file, named as verl hands it to an agent loop."""
-    rows = pyarrow.parquet.ParquetFile(file).iter_batches(1, columns=["prompt", "extra_info"])
-    first = next(rows, None)
-    if first is None or not len(first):
+def load_tokenizer(model: DictConfig) -> Any:
+    """Load the policy's tokenizer as verl's workers do from the ``model`` section of the config."""
+    path = copy_to_local(model.get("tokenizer_path") or model.path)
+    trusts = bool(model.get("trust_remote_code"))
+    tokenizer = hf_tokenizer(path, trust_remote_code=trusts)
+    if model.get("custom_chat_template"):
+        tokenizer.chat_template = model.custom_chat_template
+    return tokenizer
+
+
+def _check_file(made: Shared, file: str, limit: int) -> None:
+    """Check the rows of a question file, their prompts' length, and the first one's format."""
+    rows = read_rows(file, needs_question=made.settings.form.prompt is not None)
+    prompts = iter(made.messages_of(row | {"raw_prompt": row["prompt"]}) for row in rows)
+    first = next(prompts, None)
+    if first is None:
         raise ValueError(f"{file} has no question; make it again.")
-    row = first.to_pylist()[0]
-    return {"raw_prompt": row["prompt"], "extra_info": row["extra_info"] or {}}
+    if made.settings.is_format_checked:
+        check_format(made.parts, first)
+    template = len(made.parts.style.prompt_ids(first)) - made.parts.codec.count([_text(first)])[0]
+    near = limit - template - _SLACK  # only longer ones are put into their template, which is slow
+    prompts = itertools.chain([first], prompts)
+    while batch := list(itertools.islice(prompts, _BATCH)):
+        counts = made.parts.codec.count([_text(messages) for messages in batch])
+        for messages, count in zip(batch, counts, strict=True):
+            if count > near and (length := len(made.parts.style.prompt_ids(messages))) > limit:
+                raise ValueError(too_long(length, limit, messages))
+
+
+def _text(messages: Sequence[Message]) -> str:
+    return "".join(str(message["content"]) for message in messages)
 
 
 async def _close(made: Shared) -> None:

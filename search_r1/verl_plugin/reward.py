@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from search_r1.answers import gold_answers_of
 from search_r1.rewards import RewardConfig, weigh
 from search_r1.rewards.outcome import outcome_scores
 
@@ -41,8 +42,9 @@ def compute_score(
         ``score``, which verl trains on, ``acc`` (EM) and the other parts.
     """
     record = extra_info["trajectory"]
+    golds = gold_answers_of({"reward_model": {"ground_truth": ground_truth}})
     parts = {
-        **outcome_scores(record["prediction"], list(ground_truth["target"])),
+        **outcome_scores(record["prediction"], golds),
         **{name: value for name, value in record["reward"].items() if name not in _OWN},
     }
     total = weigh(parts, RewardConfig(**weights)) if weights else record["reward"]["total"]

@@ -59,8 +59,58 @@ def test_wrongly_typed_row_is_refused(tmp_path):
 
 
 def test_question_without_answer_makes_no_row():
-    with pytest.raises(ValueError, match="'nq-7' has no gold answer"):
+    with pytest.raises(ValueError, match=r"'nq-7': .*target is \(\); expected a list of at least"):
         make_row(Question("nq-7", "who", ()), "nq", "train", 0, "search_r1")
+
+
+@pytest.mark.parametrize("golds", ["Paris", ("A", "The"), ("Paris", 3), None])
+def test_gold_answers_that_cannot_be_used_make_no_row(golds):
+    with pytest.raises(ValueError, match=r"'nq-7': reward_model.ground_truth.target is "):
+        make_row(Question("nq-7", "who", golds), "nq", "train", 0, "search_r1")
+
+
+def rows_of_search_r1(target):
+    """Rows as Search-R1's own scripts write them: no question in extra_info, columns of the set."""
+    return [
+        {
+            "id": f"test_{number}",
+            "question": f"who wrote book {number}?",
+            "golden_answers": ["Bram Stoker"],
+            "data_source": "nq",
+            "prompt": build_prompt("search_r1", f"who wrote book {number}?"),
+            "ability": "fact-reasoning",
+            "reward_model": {"style": "rule", "ground_truth": {"target": target}},
+            "extra_info": {"split": "test"},
+        }
+        for number in range(2)
+    ]
+
+
+def test_rows_of_search_r1_are_filled_in(tmp_path):
+    path = tmp_path / "test.parquet"
+    pq.write_table(pa.Table.from_pylist(rows_of_search_r1(["The", "Bram Stoker"])), path)
+    extras = [row["extra_info"] for row in read_rows(path)]
+    assert [extra["question"] for extra in extras] == ["who wrote book 0?", "who wrote book 1?"]
+    assert [extra["index"] for extra in extras] == [0, 1]
+
+
+def test_a_gold_answer_given_as_a_string_is_refused_where_rows_are_read(tmp_path):
+    """Its letters would count: s for Paris."""
+    path = tmp_path / "test.parquet"
+    pq.write_table(pa.Table.from_pylist(rows_of_search_r1("Paris")), path)
+    with pytest.raises(DataPrepError, match=r"row 0: .*target is 'Paris'; expected a list"):
+        read_rows(path)
+
+
+def test_a_file_without_questions_or_columns_is_refused(tmp_path):
+    path = tmp_path / "test.parquet"
+    rows = [{key: row[key] for key in row if key != "question"} for row in rows_of_search_r1(["x"])]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    with pytest.raises(DataPrepError, match=r"row 0: there is no extra_info.question"):
+        read_rows(path)
+    pq.write_table(pa.table({"prompt": ["who?"]}), path)
+    with pytest.raises(DataPrepError, match="has no column data_source, reward_model"):
+        read_rows(path)
 
 
 def test_unknown_prompt_lists_the_known_ones():

@@ -7,6 +7,7 @@ from search_r1.answers import (
     f1_score,
     find_answer,
     find_gold_answers,
+    gold_answers_of,
     normalize_answer,
     sub_exact_match,
 )
@@ -119,6 +120,19 @@ def test_a_gold_answer_that_normalises_to_nothing_can_still_be_given():
 def test_a_bare_string_of_gold_answers_is_refused(metric):
     with pytest.raises(TypeError, match="gold_answers is the string 'Paris'; pass a list"):
         metric("P", "Paris")
+
+
+@pytest.mark.parametrize("target", ["Paris", [], None, [3], ["A"], ["", "The!"]])
+def test_gold_answers_that_cannot_be_matched_are_refused(target):
+    with pytest.raises(ValueError, match=r"reward_model.ground_truth.target is "):
+        gold_answers_of({"reward_model": {"ground_truth": {"target": target}}})
+    with pytest.raises(ValueError, match=r"reward_model.ground_truth.target is "):
+        gold_answers_of({"reward_model": {"ground_truth": target}})
+
+
+def test_a_gold_answer_that_nothing_can_match_is_left_out_beside_others():
+    row = {"reward_model": {"ground_truth": {"target": ["The", "Bram Stoker"]}}}
+    assert gold_answers_of(row) == ["Bram Stoker"]
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import json
 import os
 import socket
 from pathlib import Path
@@ -7,12 +8,32 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from search_r1.launch import preflight
+from data_prep.questions import Question
+from data_prep.rows import make_rows, write_rows
+from search_r1.launch import free_memory, needs, preflight
 from search_r1.launch.errors import LaunchError
+from search_r1.launch.needs import memory_need_gb
 from search_r1.launch.services import HOST
 from tests.tiny_retriever import serve_passages
 
 GIB = 2**30
+
+
+def save_size(folder: Path, embedding: list[int], rest: int, layers: int, inner: int) -> None:
+    """Write the config and the header of a model's file; the weights are not there."""
+    shapes = [embedding, *[[rest // 24]] * 24]
+    tensors = {f"t{i}": {"dtype": "BF16", "shape": shape} for i, shape in enumerate(shapes)}
+    header = json.dumps({"__metadata__": {}, **tensors}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    vocabulary, hidden = embedding
+    sizes = {"vocab_size": vocabulary, "hidden_size": hidden, "intermediate_size": inner}
+    (folder / "config.json").write_text(json.dumps(sizes | {"num_hidden_layers": layers}))
+
+
+def save_half_billion(config: dict[str, Any]) -> None:
+    """Put a model of Qwen2.5-0.5B's sizes into the place of the quickstart's."""
+    folder = Path(config["actor_rollout_ref"]["model"]["path"])
+    save_size(folder, [151936, 896], 357_898_112, layers=24, inner=4864)
 
 
 @pytest.fixture
@@ -23,7 +44,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(preflight, "available_memory_bytes", lambda: 64 * GIB)
     for name in ("model", "index"):
         (tmp_path / name).mkdir()
-    (tmp_path / "model" / "model.safetensors").write_bytes(b"x" * 1000)
+    save_size(tmp_path / "model", [49152, 576], 106_203_456, layers=30, inner=1536)
     for name in ("train.parquet", "test.parquet"):
         (tmp_path / name).touch()
     return {
@@ -31,16 +52,24 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "data": {
             "train_files": str(tmp_path / "train.parquet"),
             "val_files": [str(tmp_path / "test.parquet")],
+            "max_prompt_length": 256,
+            "max_response_length": 192,
         },
         "actor_rollout_ref": {
             "model": {"path": str(tmp_path / "model")},
-            "actor": {"ppo_max_token_len_per_gpu": 1024},
-            "rollout": {"checkpoint_engine": {"update_weights_bucket_megabytes": 1}},
+            "actor": {"ppo_max_token_len_per_gpu": 1280},
+            "rollout": {
+                "checkpoint_engine": {"update_weights_bucket_megabytes": None},
+                "engine_kwargs": {"vllm": {"kv_cache_memory_bytes": 384 * 2**20}},
+            },
         },
         "algorithm": {"adv_estimator": "grpo"},
         "critic": {},
         "reward": {"custom_reward_function": {"path": None}},
-        "search_r1": {"retriever": {"client": {}, "index": str(tmp_path / "index")}},
+        "search_r1": {
+            "retriever": {"client": {}, "index": str(tmp_path / "index")},
+            "compute_dtype": "fp32",
+        },
         "ray_kwargs": {"ray_init": {"address": "local"}},
     }
 
@@ -78,7 +107,8 @@ def test_too_few_questions_for_a_stage_are_told(
     config: dict[str, Any], tmp_path: Path, name: str
 ) -> None:
     path = tmp_path / "questions.parquet"
-    pq.write_table(pa.table({"question": ["a", "b", "c"]}), path)
+    asked = [("nq", Question(str(i), f"who wrote book {i}?", ("Stoker",))) for i in range(3)]
+    write_rows(make_rows(asked, "test", "bare"), path)
     config["search_r1"][name] = {"questions": str(path), "num_questions": 5}
     assert only_problem(config).endswith(
         f"has 3 questions and search_r1.{name}.num_questions asks for 5; lower it, or name a "
@@ -89,17 +119,21 @@ def test_too_few_questions_for_a_stage_are_told(
         config["search_r1"][name]["batch_size"] = 2
     assert preflight.problems(config) == []
     path.write_bytes(b"rows")
-    assert "questions.parquet is no parquet file" in only_problem(config)
+    assert "questions.parquet is not a readable parquet file" in only_problem(config)
+    config["search_r1"][name]["num_questions"] = 1
+    pq.write_table(pa.table({"prompt": ["who wrote it?"]}), path)
+    assert "has no column data_source, reward_model" in only_problem(config)
 
 
 def test_a_model_on_a_hub_is_not_looked_for_on_disk(config: dict[str, Any]) -> None:
     assert preflight.remarks(config) == []
     config["actor_rollout_ref"]["model"]["path"] = "Qwen/Qwen2.5-3B"
     assert preflight.problems(config) == []
-    (remark,) = preflight.remarks(config)
-    assert remark.startswith("disk space is not checked: the weights of Qwen/Qwen2.5-3B are not")
+    disk, memory = preflight.remarks(config)
+    assert disk.startswith("disk space is not checked: the weights of Qwen/Qwen2.5-3B are not")
+    assert memory.startswith("memory is not checked: Qwen/Qwen2.5-3B is no folder with ")
     config["trainer"]["save_freq"] = -1
-    assert preflight.remarks(config) == []
+    assert preflight.remarks(config) == [memory]
 
 
 def test_quickstart_files_are_recognised(config: dict[str, Any], tmp_path: Path) -> None:
@@ -110,34 +144,68 @@ def test_quickstart_files_are_recognised(config: dict[str, Any], tmp_path: Path)
 
 def test_too_little_memory_is_told(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "available_memory_bytes", lambda: 2 * GIB)
-    assert only_problem(config).startswith("2.0 GiB of memory are free and this run takes about ")
+    problem = only_problem(config)
+    assert problem.startswith("2.0 GiB of memory are free, of which Ray leaves ")
+    assert problem.endswith("data.max_response_length tokens fits.")
 
 
-def test_a_larger_model_needs_more_memory(config: dict[str, Any], tmp_path: Path) -> None:
-    small = preflight.memory_need_gb(config)
-    with (tmp_path / "model" / "model.safetensors").open("r+b") as file:
-        file.truncate(GIB)  # sparse: takes no disk
-    large = preflight.memory_need_gb(config)
+def test_the_quickstart_needs_what_was_measured(config: dict[str, Any]) -> None:
+    """docs/runs/2026-11-24-quickstart: 13.15 GiB, in fp32 with micro-batches of 1280 tokens."""
+    assert memory_need_gb(config) == pytest.approx(13.15, abs=0.2)
+
+
+def test_memory_goes_by_vocabulary_layers_and_compute_type(config: dict[str, Any]) -> None:
+    small = memory_need_gb(config)
+    save_half_billion(config)
+    large = memory_need_gb(config)
+    config["search_r1"]["compute_dtype"] = "bf16"
+    narrow = memory_need_gb(config)
     assert small is not None
     assert large is not None
-    assert large == pytest.approx(small + 10, abs=0.01)
+    assert narrow is not None
+    # Parameters: 20 bytes in the trainer, 2.4 copies of 4 in the engine. Then for each of 1280
+    # tokens 24 * (8 * 896 + 4 * 4864) activations against 322,560, and 102,784 more logits.
+    more = (494_032_768 - 134_515_008) * 29.6 + 1280 * (316_416 * 5.6 + 102_784 * 8)
+    assert large - small == pytest.approx(more / GIB, abs=0.05)
+    assert narrow < large - 2
 
 
-def test_the_quickstart_needs_what_was_measured(config: dict[str, Any], tmp_path: Path) -> None:
-    with (tmp_path / "model" / "model.safetensors").open("r+b") as file:
-        file.truncate(269_060_552)  # SmolLM2-135M
-    vllm = {"kv_cache_memory_bytes": 384 * 2**20}
-    config["actor_rollout_ref"]["rollout"]["engine_kwargs"] = {"vllm": vllm}
-    assert preflight.memory_need_gb(config) == pytest.approx(13.6, abs=0.5)
-    vllm["kv_cache_memory_bytes"] = GIB
-    config["actor_rollout_ref"]["actor"]["ppo_max_token_len_per_gpu"] = 1536
-    assert preflight.memory_need_gb(config) == pytest.approx(15.4, abs=0.5)
+def test_the_micro_batch_that_fits_is_named(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_half_billion(config)
+    monkeypatch.setattr(preflight, "meminfo_bytes", lambda _: 25 * GIB)
+    monkeypatch.setattr(preflight, "available_memory_bytes", lambda: int(25.5 * GIB))
+    problem = only_problem(config)
+    assert problem.startswith("25.5 GiB of memory are free, of which Ray leaves 24.0 to use, and ")
+    key, _, value = problem.removesuffix(".").rpartition(" ")[2].partition("=")
+    assert key == "actor_rollout_ref.actor.ppo_max_token_len_per_gpu"
+    config["actor_rollout_ref"]["actor"]["ppo_max_token_len_per_gpu"] = int(value)
+    assert preflight.problems(config) == []
+    config["actor_rollout_ref"]["actor"]["ppo_max_token_len_per_gpu"] = 1280
+    monkeypatch.setattr(preflight, "available_memory_bytes", lambda: 22 * GIB)
+    assert " or set search_r1.compute_dtype=bf16 actor_rollout_ref." in only_problem(config)
+
+
+def test_the_bucket_of_the_weights_holds_the_largest_tensor(config: dict[str, Any]) -> None:
+    engine = config["actor_rollout_ref"]["rollout"]["checkpoint_engine"]
+    needs.fill_bucket(config)
+    assert engine["update_weights_bucket_megabytes"] == 128, "108 MiB are enough for SmolLM2"
+    save_half_billion(config)
+    assert "=128 is less than the 520 MiB of the model's largest tensor" in only_problem(config)
+    engine["update_weights_bucket_megabytes"] = None
+    assert preflight.problems(config) == []
+    needs.fill_bucket(config)
+    assert engine["update_weights_bucket_megabytes"] == 520  # 151936 * 896 * 4 bytes
+    engine["update_weights_bucket_megabytes"] = 600
+    needs.fill_bucket(config)
+    assert engine["update_weights_bucket_megabytes"] == 600, "an override wins"
 
 
 def test_a_critic_takes_memory_and_disk_too(config: dict[str, Any]) -> None:
-    alone = preflight.memory_need_gb(config), preflight.disk_need_gb(config)
+    alone = memory_need_gb(config), preflight.disk_need_gb(config)
     config["algorithm"]["adv_estimator"] = "gae"
-    both = preflight.memory_need_gb(config), preflight.disk_need_gb(config)
+    both = memory_need_gb(config), preflight.disk_need_gb(config)
     assert all(two > one for one, two in zip(alone, both, strict=True) if one and two)
 
 
@@ -234,9 +302,9 @@ def test_a_container_limit_counts_as_free_memory(tmp_path: Path) -> None:
     ):
         (tmp_path / name).write_text(text)
     limit, used = str(tmp_path / "memory.max"), str(tmp_path / "memory.current")
-    assert preflight._cgroup_left(limit, used) == 6 * GIB
+    assert free_memory.cgroup_left(limit, used) == 6 * GIB
     (tmp_path / "memory.max").write_text("max")
-    assert preflight._cgroup_left(limit, used) is None
-    assert preflight.available_memory_bytes() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf(
+    assert free_memory.cgroup_left(limit, used) is None
+    assert free_memory.available_memory_bytes() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf(
         "SC_PHYS_PAGES"
     )

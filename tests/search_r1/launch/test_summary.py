@@ -53,7 +53,7 @@ def test_a_line_cut_off_by_a_kill_is_left_out(fabricated_run: Path) -> None:
 
 
 def test_the_interval_of_a_change_is_paired() -> None:
-    keys = [("nq", str(i)) for i in range(100)]
+    keys = [("nq", i, "who?") for i in range(100)]
     before = Evaluation(0, {key: float(i < 50) for i, key in enumerate(keys)}, 0)
     after = Evaluation(9, {key: float(i < 60) for i, key in enumerate(keys)}, 0)
     change = records.compare(before, after)
@@ -68,7 +68,7 @@ def test_the_interval_of_a_change_is_paired() -> None:
 
 
 def test_the_wilson_interval_agrees_with_a_worked_example() -> None:
-    evaluation = Evaluation(0, {("nq", str(i)): float(i < 5) for i in range(10)}, 0)
+    evaluation = Evaluation(0, {("nq", i, ""): float(i < 5) for i in range(10)}, 0)
     low, high = evaluation.interval()  # 5 of 10: (5 + 1.92) / 13.84 -+ 0.2634
     assert (low, high) == pytest.approx((0.2366, 0.7634), abs=1e-4)
 
@@ -89,6 +89,19 @@ def test_trajectories_that_infrastructure_ended_do_not_lower_the_score(
     last = records.read_evaluations(fabricated_run)[-1]
     assert evaluation_em(fabricated_run, 5) == (last.em, 64), "the progress line counts alike"
     assert last.num_failed == 1
+
+
+def test_questions_are_told_apart_by_their_rows(tmp_path: Path) -> None:
+    """Two files with the same question, or rows without one, are as many questions as rows."""
+    (tmp_path / "eval").mkdir()
+    path = tmp_path / "eval" / "step_000000.jsonl"
+    for number in range(6):  # two samples of each of three rows
+        row = {"data_source": "nq", "index": number // 2}
+        append(path, {"question": "", "stop_reason": "answer", "metadata": row,
+                      "reward": {"em": float(number in (0, 2, 3))}})  # fmt: skip
+    (evaluation,) = records.read_evaluations(tmp_path)
+    assert list(evaluation.em_of.values()) == [0.5, 1.0, 0.0]
+    assert evaluation_em(tmp_path, 0) == (0.5, 3)
 
 
 @pytest.mark.slow

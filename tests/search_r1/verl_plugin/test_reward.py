@@ -22,17 +22,17 @@ def test_only_the_models_own_prediction_scores():
 
 
 def test_weights_come_from_the_reward_kwargs():
-    scores = compute_score("nq", "", {"target": ["a"]}, extra_info("wrong"), em=1.0, format=0.1)
+    scores = compute_score("nq", "", {"target": ["b"]}, extra_info("wrong"), em=1.0, format=0.1)
     assert scores["score"] == pytest.approx(0.1)
-    assert compute_score("nq", "", {"target": ["a"]}, extra_info("wrong"))["score"] == 0.7
+    assert compute_score("nq", "", {"target": ["b"]}, extra_info("wrong"))["score"] == 0.7
     with pytest.raises(TypeError):
-        compute_score("nq", "", {"target": ["a"]}, extra_info("a"), unknown_weight=1.0)
+        compute_score("nq", "", {"target": ["b"]}, extra_info("b"), unknown_weight=1.0)
 
 
 def test_what_the_trajectory_did_is_weighed_from_its_record():
     weights = {"em": 1.0, "searches": -0.15, "duplicate_queries": -0.1}
-    scores = compute_score("nq", "", {"target": ["a"]}, extra_info("a"), **weights)
+    scores = compute_score("nq", "", {"target": ["b"]}, extra_info("b"), **weights)
     assert scores["score"] == pytest.approx(1 - 2 * 0.15 - 0.1)
     assert scores["searches"] == 2.0
     with pytest.raises(ValueError, match="reward weight em is -1"):
-        compute_score("nq", "", {"target": ["a"]}, extra_info("a"), em=-1.0)
+        compute_score("nq", "", {"target": ["b"]}, extra_info("b"), em=-1.0)

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data_prep.questions import Question
 from data_prep.rows import make_rows, write_rows
 from retriever.build import build_index
 from search_r1.launch.places import RUN_ID_VARIABLE
+from search_r1.prompts import build_prompt
 from search_r1.verify import find_problems
 from tests.run_readers import processes_marked, read_lines
 
@@ -118,6 +121,46 @@ def test_ppo_with_critic_and_reference_trains_the_weights_vllm_samples_from(worl
     assert {"em_before", "em_after", "searches_per_trajectory", "wall_s", "peak_rss_gb"} <= set(
         summary
     )
+
+
+def test_rows_of_search_r1s_own_shape_are_trained_and_counted(world, tiny_questions):
+    """Nothing in extra_info but split and index, the question in a column: 4 rows are 4 scores."""
+    folder, _ = world
+    rows = [
+        {
+            "id": f"test_{index}",
+            "question": each["question"],
+            "golden_answers": each["gold_answers"],
+            "data_source": "nq",
+            "prompt": build_prompt("search_r1", each["question"]),
+            "ability": "fact-reasoning",
+            "reward_model": {"style": "rule", "ground_truth": {"target": each["gold_answers"]}},
+            "extra_info": {"split": "test", "index": index},
+        }
+        for index, each in enumerate(tiny_questions)
+    ]
+    for name, part in (("theirs_train", rows), ("theirs_test", rows[:4])):
+        pq.write_table(pa.Table.from_pylist(part), folder / f"{name}.parquet")
+    launcher, runs = start(
+        world,
+        "theirs",
+        *RL_ONLY,
+        f"data.train_files={folder / 'theirs_train.parquet'}",
+        f"data.val_files={folder / 'theirs_test.parquet'}",
+        "actor_rollout_ref.rollout.n=2",
+        "trainer.save_freq=-1",
+    )
+    assert launcher.wait() == 0, (runs / "output.txt").read_text()[-6000:]
+    run_dir = only_run(runs)
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert (summary["steps"], summary["em_questions"], summary["em_left_out"]) == (2, 4, 0)
+    for step, figure in (("000000", "em_before"), ("000002", "em_after")):
+        records = read_lines(run_dir / "eval" / f"step_{step}.jsonl")
+        assert sorted(record["metadata"]["index"] for record in records) == [0, 1, 2, 3]
+        assert {record["question"] for record in records} == {r["question"] for r in rows[:4]}
+        ems = [record["reward"]["em"] for record in records]
+        assert summary[figure] == sum(ems) / 4
+        assert steps_of(run_dir)[int(step)]["val-core/nq/acc/mean@1"] == sum(ems) / 4
 
 
 def all_records(run_dir):
