@@ -93,7 +93,6 @@ class SearchLoop:
     ) -> None:
         self._policy = policy
         self._codec = codec
-        self._parser = parser
         self._tools = tools
         self._config = config
         self._style = style or RawStyle(codec, parser)
@@ -124,7 +123,7 @@ class SearchLoop:
             opening: Text the first turn is made to begin with, such as ``<search>``: how evaluation
                 forces a search or an answer. It is given, so its ids count to the prompt.
         """
-        ids = [*prompt_ids, *(self._codec.encode(opening) if opening else ())]
+        ids = [*prompt_ids, *self._codec.encode(opening)]
         trajectory = Trajectory(uid, question, list(gold_answers), ids)
         nudges_left = self._config.max_nudges
         while trajectory.stop_reason is None:

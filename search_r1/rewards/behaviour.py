@@ -15,7 +15,7 @@ def behaviour_counts(trajectory: Trajectory) -> dict[str, float]:
         ``unanswered``: 1.0 when it ended without an answer, or with an empty one, else 0.0.
     """
     queries = [
-        normalize_answer(str(call.arguments.get("query", "")))
+        normalize_answer(call.arguments["query"])
         for turn in trajectory.turns
         if turn.num_observation_ids
         for call in turn.calls

@@ -83,6 +83,7 @@ def test_normalisation_lowers_then_drops_punctuation_and_articles(text, normal):
         ("Yes.", ["yes"], 1, 1, 1),
         ("no", ["yes"], 0, 0, 0),
         ("yes it is", ["yes"], 0, 1, 0),
+        ("no it is not", ["no"], 0, 1, 0),
         ("yes", ["yes it is"], 0, 0, 0),
         ("noanswer", ["noanswer given"], 0, 0, 0),
         ("not known", ["no"], 0, 1, 0),

@@ -18,6 +18,12 @@ def fit_observation(passages, parser, codec, room):
     return fit([passages], lambda texts: style.results(texts, False), codec, room)
 
 
+def fit_several(bodies, codec, room, cap=None):
+    """Fit the results of several calls in raw style."""
+    style = RawStyle(codec, PARSER)
+    return fit(bodies, lambda texts: style.results(texts, False), codec, room, cap)
+
+
 def passage(text, id_="1", title="T"):
     return Passage(id_, title, text)
 
@@ -31,9 +37,9 @@ def test_passages_that_fit_are_whole(byte_codec):
 
 
 def test_a_passage_is_cut_to_the_last_token_that_fits(byte_codec):
-    observation = fit_observation([passage("x" * 100)], PARSER, byte_codec, FRAME + 30)
+    observation = fit_observation([passage("X" * 100)], PARSER, byte_codec, FRAME + 30)
     assert len(observation.ids) == FRAME + 30
-    assert byte_codec.decode(observation.ids).count("x") == 30
+    assert byte_codec.decode(observation.ids).count("X") == 30
     assert observation.is_truncated
 
 
@@ -83,6 +89,75 @@ def test_a_first_passage_with_an_endless_title_does_not_hide_the_others(byte_cod
     observation = fit_observation(two, PARSER, byte_codec, 200)
     assert observation is not None
     assert "useful" in byte_codec.decode(observation.ids)
+
+
+TAGS = len(PARSER.format_results([""]))
+TWO_TAGS = len(PARSER.format_results(["", ""]))
+
+
+def test_results_of_several_calls_stand_in_order_with_their_passages(byte_codec):
+    bodies = ["first", [passage("abc", "p"), passage("def", "q")], "third", [passage("g", "r")]]
+    observation = fit_several(bodies, byte_codec, 900)
+    texts = ["first", number_passages(bodies[1]), "third", number_passages(bodies[3])]
+    assert observation.text == PARSER.format_results(texts)
+    assert byte_codec.decode(observation.ids) == observation.text
+    assert observation.passage_ids == ["p", "q", "r"]
+    assert observation.is_truncated is False
+
+
+@pytest.mark.parametrize(("room", "cap", "left"), [(900, 30, 30), (20, 30, 20), (40, None, 40)])
+def test_one_text_is_cut_to_its_cap_and_to_the_room(byte_codec, room, cap, left):
+    cap = None if cap is None else TAGS + cap
+    observation = fit_several(["X" * 100], byte_codec, TAGS + room, cap)
+    assert observation.text.count("X") == left
+    assert observation.is_truncated is True
+
+
+def test_the_result_of_every_call_keeps_to_the_cap(byte_codec):
+    observation = fit_several(["X" * 100, "Y" * 20, "Z" * 100], byte_codec, 900, TAGS + 40)
+    assert [observation.text.count(letter) for letter in "XYZ"] == [40, 20, 40]
+    assert observation.is_truncated is True
+
+
+def test_results_that_fit_alone_and_not_together_share_the_room(byte_codec):
+    observation = fit_several(["X" * 40, "Y" * 40], byte_codec, TWO_TAGS + 60, TAGS + 50)
+    assert [observation.text.count(letter) for letter in "XY"] == [30, 30]
+    assert len(observation.ids) == TWO_TAGS + 60
+    assert observation.is_truncated is True
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_one_result_without_room_is_no_observation_of_the_others(byte_codec, place):
+    bodies = ["short"]
+    bodies.insert(place, [passage("text", title="T" * 500)])
+    assert fit_several(bodies, byte_codec, 900, 100) is None
+
+
+def test_results_that_have_no_room_together_are_none(byte_codec):
+    bodies = ["X" * 40, "Y" * 40]
+    assert fit_several(bodies, byte_codec, TWO_TAGS + 15) is None
+    assert fit_several(bodies, byte_codec, TWO_TAGS + 16).text.count("X") == 8
+
+
+def test_the_longest_list_of_passages_loses_its_last_first(byte_codec):
+    many, few = [passage("x" * 90, f"m{n}") for n in range(3)], [passage("y" * 90, "f")]
+    texts = [number_passages([passage("")] * n) for n in (2, 1)]
+    room = len(PARSER.format_results(texts)) + 3 * 8
+    observation = fit_several([many, few], byte_codec, room)
+    assert observation.passage_ids[-1] == "f"
+    assert (observation.text.count("x"), observation.text.count("y")) == (16, 8)
+
+
+def test_a_title_without_room_costs_only_its_own_passage(byte_codec):
+    three = [passage("one", "1"), passage("two", "2", title="T" * 500), passage("three", "3")]
+    observation = fit_observation(three, PARSER, byte_codec, 200)
+    assert observation.passage_ids == ["1", "3"]
+    assert observation.is_truncated is True
+    assert "Doc 2(Title: T) three" in observation.text
+
+
+def test_passages_none_of_which_fits_are_not_called_nothing_found(byte_codec):
+    assert fit_observation([passage("text", title="T" * 500)], PARSER, byte_codec, 200) is None
 
 
 def test_a_cut_inside_a_character_leaves_no_replacement_mark(byte_codec):

@@ -44,6 +44,7 @@ def test_the_total_is_the_weighted_sum():
         (finished(None, StopReason.NO_ACTION, (False,)), 0.0),
         (finished(None, StopReason.SEARCH_LIMIT), 0.0),
         (finished("right", well_formed=(False, True)), 0.0),
+        (finished("right", well_formed=(True, False)), 0.0),
         (finished("right", well_formed=(True, True, True)), 1.0),
     ],
 )

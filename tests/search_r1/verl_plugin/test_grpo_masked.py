@@ -86,6 +86,32 @@ def test_a_group_of_failures_only_learns_nothing(torch, masked_advantage):
     assert not ours.any()
 
 
+def test_a_batch_with_a_group_missing_is_refused(torch, masked_advantage):
+    scores, mask = batch(torch, [1.0, 0.0], [5, 4])
+    with pytest.raises(ValueError, match="shorter"):
+        masked_advantage(
+            token_level_rewards=scores, response_mask=mask, index=np.array(["a"]), config={}
+        )
+
+
+def test_groups_are_divided_by_their_spread_unless_the_config_says_otherwise(
+    torch, masked_advantage
+):
+    groups = np.array(["a", "a"], dtype=object)
+    divided, whole = ([0.7071, -0.7071], [0.5, -0.5])  # rewards 1 and 0: mean 0.5, spread 0.7071
+    for config, expected in (
+        (None, divided),
+        ({}, divided),
+        ({"norm_adv_by_std_in_grpo": True}, divided),
+        ({"norm_adv_by_std_in_grpo": False}, whole),
+    ):
+        scores, mask = batch(torch, [1.0, 0.0], [5, 4])
+        ours, _ = masked_advantage(
+            token_level_rewards=scores, response_mask=mask, index=groups, config=config
+        )
+        assert ours[:, 0].tolist() == pytest.approx(expected, abs=1e-3)
+
+
 def test_a_sibling_left_alone_learns_nothing(torch, masked_advantage):
     scores, mask = batch(torch, [1.0, 0.0, 1.0, 0.0], [5, 0, 4, 3])
     groups = np.array(["a", "a", "b", "b"], dtype=object)
