@@ -61,7 +61,7 @@ def make_row(question: Question, data_source: str, split: str, index: int, promp
         ValueError: If the question is empty, has no gold answer that can be matched, or the prompt
             is unknown.
     """
-    row = {
+    row: Row = {
         "data_source": data_source,
         "prompt": build_prompt(prompt_name, question.text),
         "ability": ABILITY,

@@ -20,9 +20,10 @@ from data_prep.assets import fetch_assets, read_member
 from data_prep.hub import HUB_REPO, HubSet, load_hub_rows, parse_questions, read_file_rows
 from data_prep.overlap import question_key
 from data_prep.questions import Question, read_topics, usable_answers
-from data_prep.rows import make_rows, read_rows
+from data_prep.rows import read_rows
 from data_prep.sources import QUESTIONS
 from data_prep.steps import DataPrepError, artifacts_dir
+from search_r1.prompts import build_prompt
 from search_r1.rows import Row
 
 _PROMPT = "bare"  # rows need one; what a question is put into is the method's
@@ -139,7 +140,18 @@ def _read_own(path: Path) -> list[Row]:
         return read_rows(path)
     questions = parse_questions(read_file_rows(path), str(path))
     _require_answerable(str(path), questions)
-    return make_rows([(path.stem, question) for question in questions], "test", _PROMPT)
+    return [_row(path.stem, "test", n, each) for n, each in enumerate(questions)]
+
+
+def _row(source: str, split: str, index: int, question: Question) -> Row:
+    """Give a row with the golds as they are: published sets have a few that nothing can match."""
+    extra = {"split": split, "index": index, "question": question.text}
+    return {
+        "data_source": source,
+        "prompt": build_prompt(_PROMPT, question.text),
+        "reward_model": {"style": "rule", "ground_truth": {"target": [*question.gold_answers]}},
+        "extra_info": extra,
+    }
 
 
 def _require_answerable(source: str, questions: Sequence[Question]) -> None:
@@ -173,7 +185,7 @@ def _rows_of(name: str) -> list[Row]:
                 f"{file or known} holds {len(questions)} questions; {known} {benchmark.split} has "
                 f"{benchmark.number}. A file of your own is given by its path alone."
             )
-        return make_rows([(known, each) for each in questions], benchmark.split, _PROMPT)
+        return [_row(known, benchmark.split, n, each) for n, each in enumerate(questions)]
     if Path(name).suffix:
         return _read_own(Path(name))
     raise DataPrepError(

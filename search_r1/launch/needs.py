@@ -33,7 +33,7 @@ def memory_need_gb(config: Config, tokens: int | None = None) -> float | None:
     if config["trainer"]["device"] != "cpu" or size is None:
         return None
     part, dtype = config["actor_rollout_ref"], config["search_r1"].get("compute_dtype") or "fp32"
-    number = _WEIGHT_BYTES + _REFERENCE_BYTES * uses_reference(config)
+    number: float = _WEIGHT_BYTES + _REFERENCE_BYTES * uses_reference(config)
     number += _ENGINE_COPIES * (2 if dtype == "bf16" else 4)
     engine = part["rollout"].get("engine_kwargs", {}).get("vllm", {})
     need = size.parameters * number + (engine.get("kv_cache_memory_bytes") or 0)
@@ -50,8 +50,8 @@ def memory_need_gb(config: Config, tokens: int | None = None) -> float | None:
 
 def fitting_tokens(config: Config, limit_gb: float) -> int | None:
     """Give the largest micro-batch in tokens for so much memory; None when one sequence is more."""
-    least = config["data"]["max_prompt_length"] + config["data"]["max_response_length"]
-    most = config["actor_rollout_ref"]["actor"]["ppo_max_token_len_per_gpu"]
+    least: int = config["data"]["max_prompt_length"] + config["data"]["max_response_length"]
+    most: int = config["actor_rollout_ref"]["actor"]["ppo_max_token_len_per_gpu"]
     for tokens in (*range(most // _TOKEN_STEP * _TOKEN_STEP, least, -_TOKEN_STEP), least):
         if (memory_need_gb(config, tokens) or 0.0) <= limit_gb:
             return tokens

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig
@@ -111,7 +111,9 @@ def load_tokenizer(model: DictConfig) -> Any:
 def _check_file(made: Shared, file: str, limit: int) -> None:
     """Check the rows of a question file, their prompts' length, and the first one's format."""
     rows = read_rows(file, needs_question=made.settings.form.prompt is not None)
-    prompts = iter(made.messages_of(row | {"raw_prompt": row["prompt"]}) for row in rows)
+    prompts: Iterator[Sequence[Message]] = (
+        made.messages_of(row | {"raw_prompt": row["prompt"]}) for row in rows
+    )
     first = next(prompts, None)
     if first is None:
         raise ValueError(f"{file} has no question; make it again.")
