@@ -54,7 +54,7 @@ def fitting_tokens(config: Config, limit_gb: float) -> int | None:
     most: int = config["actor_rollout_ref"]["actor"]["ppo_max_token_len_per_gpu"]
     for tokens in (*range(most // _TOKEN_STEP * _TOKEN_STEP, least, -_TOKEN_STEP), least):
         if (memory_need_gb(config, tokens) or 0.0) <= limit_gb:
-            return tokens
+            return int(tokens)
     return None
 
 
