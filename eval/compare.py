@@ -20,6 +20,9 @@ from eval.measures import ALL, Result, em, group_names, read_result
 from search_r1.launch.records import bootstrap_interval
 
 
+_LEVEL = 0.05
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """EM of two results over the questions both have."""
@@ -39,11 +42,11 @@ class Comparison:
     """Of McNemar's exact test: of as uneven a split by chance, were both as good."""
 
     def verdict(self, first: str, second: str) -> str:
-        """Say in a sentence what can be said."""
+        """Say in a sentence what can be said: a difference is shown when both tests show it."""
         points = f"{100 * (self.second - self.first):+.1f} points"
         facts = f"{points}, 95 % interval {100 * self.low:+.1f} to {100 * self.high:+.1f}"
         facts += f", McNemar p = {self.p_value:.2g}, {self.number} questions"
-        if self.low > 0 or self.high < 0:
+        if (self.low > 0 or self.high < 0) and self.p_value < _LEVEL:
             better, worse = (second, first) if self.low > 0 else (first, second)
             return f"{better} is better than {worse} ({facts})."
         return f"no difference between {first} and {second} is shown ({facts})."

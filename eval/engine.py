@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ class Engine:
 
     async def load(self, model: str) -> None:
         """Go on with a model's weights; the engine stays where the shape is the same."""
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # ours is what people wait for
         from search_r1.policies.local_vllm import LocalVllmPolicy  # late: it imports vLLM
 
         if self._policy is not None and _shape(model) != _shape(self._model):

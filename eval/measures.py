@@ -35,6 +35,11 @@ class Result:
     num_lost: int
     """Trajectories left out because infrastructure ended them."""
 
+    @property
+    def model(self) -> str:
+        """What the model was called."""
+        return self.name.partition(".")[0]
+
     def of(self, group: str) -> list[Record]:
         """Give the trajectories of a data source, of ``known`` or ``unknown``, or ``all``."""
         return [record for record in self.records if group in groups_of(record)]
@@ -90,7 +95,8 @@ def read_results(places: Iterable[Path]) -> list[Result]:
         if not paths:
             raise DataPrepError(f"{place} holds no trajectories of eval.run.")
         results += [read_result(path) for path in paths]
-    return results
+    order = list(METHODS)
+    return sorted(results, key=lambda each: (each.model, order.index(each.manifest.method)))
 
 
 def groups_of(record: Record) -> list[str]:
@@ -203,7 +209,9 @@ def companions(result: Result, results: Sequence[Result]) -> tuple[Result, Resul
 
 
 def gap(result: Result) -> Figure | None:
-    """Give the share searched of unknown questions minus that of known ones, if there are both."""
+    """Give the share searched of unknown questions minus that of known ones, where it chose."""
+    if result.manifest.method != "search":
+        return None  # it had no choice
     known, unknown = (
         np.array([float(searches(r) > 0) for r in result.of(group)]) for group in KNOWLEDGE
     )
