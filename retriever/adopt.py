@@ -17,13 +17,16 @@ from typing import Any
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from retriever.ann_build import count_probes
 from retriever.build_folder import build_folder
 from retriever.dense import check_vectors, describe_encoder, describe_flat
 from retriever.encode import open_encoders
 from retriever.encoder import Encoder
+from retriever.encoder_presets import PRESETS
 from retriever.errors import BuildError, RetrievalError
+from retriever.files import written_aside
 from retriever.interrupts import restore_interrupts
 from retriever.manifest import Manifest, hash_file, write_manifest
 from retriever.options import BuildOptions
@@ -33,8 +36,15 @@ from retriever.vectors import FAISS_FILE, map_flat, read_faiss
 logger = logging.getLogger("retriever.adopt")  # not __main__, which nobody listens to
 
 SAMPLES = 32
+_DRAWN = 1024  # passages of which the shortest are samples
+_CLEARLY_MORE = 0.75  # of the samples; half do by chance where a prefix makes no difference
 _LEAST_COSINE = 0.99  # half precision keeps 0.999; another encoder, prefix or order loses more
 _LEAST_COSINE_PQ = 0.5  # rows are rough there, and other passages' rows are still far below
+# Over a long passage a prefix moves the vector by little, and rounded rows hide that: the given one
+# is right if none of these fits better.
+_KNOWN_PREFIXES = {
+    prefix for preset in PRESETS.values() for prefix in (preset.query_prefix, preset.passage_prefix)
+}
 
 
 def adopt_index(
@@ -106,8 +116,7 @@ def _check_rows(index: Any, store: PassageStore, encoder: Encoder, path: Path) -
     """Encode some passages, and compare them with their rows."""
     if isinstance(index, faiss.IndexIVF) and index.direct_map.no():
         index.make_direct_map()
-    wanted = min(SAMPLES, len(store))
-    positions = np.sort(np.random.default_rng(0).choice(len(store), wanted, replace=False))
+    positions = _pick_samples(store)
     rows = index.reconstruct_batch(positions)
     norms = np.linalg.norm(rows, axis=1)
     if index.metric_type == faiss.METRIC_L2 and np.ptp(norms) > 0.01 * norms.max():
@@ -115,18 +124,46 @@ def _check_rows(index: Any, store: PassageStore, encoder: Encoder, path: Path) -
             f"{path} compares by L2, and its rows have lengths from {norms.min():.3f} to "
             f"{norms.max():.3f}; expected inner product, or rows of one length."
         )
-    encoded = encoder.encode_passages([store[at].contents for at in positions.tolist()])
-    lengths = np.maximum(norms * np.linalg.norm(encoded, axis=1), 1e-12)
-    cosine = float(np.median(np.einsum("nd,nd->n", rows, encoded) / lengths))
+    texts = [store[at].contents for at in positions.tolist()]
+    cosines = _compare(rows, encoder, texts)
+    cosine = float(np.median(cosines))
     least = _LEAST_COSINE_PQ if isinstance(index, faiss.IndexIVFPQ) else _LEAST_COSINE
-    if not cosine >= least:
+    prefix = encoder.facts.passage_prefix
+    tried = (
+        f"{len(texts)} passages encoded with {encoder.facts.name} and passage prefix {prefix!r} "
+        f"have a median cosine of {cosine:.4f} with their rows in {path}"
+    )
+    if cosine < least:
         raise BuildError(
-            f"{wanted} passages encoded with {encoder.facts.name} and passage prefix "
-            f"{encoder.facts.passage_prefix!r} have a median cosine of {cosine:.3f} with their "
-            f"rows in {path}; expected {least} or more. Give the encoder, --passage-prefix and "
-            "--pooling that the file was made with, and the corpus in the same order."
+            f"{tried}; expected {least} or more. Give the encoder, --passage-prefix and --pooling "
+            "that the file was made with, and the corpus in the same order."
         )
-    logger.info("%d passages encoded again: median cosine %.4f with their rows", wanted, cosine)
+    for other in sorted(_KNOWN_PREFIXES - {prefix}):
+        theirs = _compare(rows, encoder.with_passage_prefix(other), texts)
+        if (theirs > cosines).mean() >= _CLEARLY_MORE:
+            raise BuildError(
+                f"{tried}, and of {np.median(theirs):.4f} with prefix {other!r}, which fits better "
+                f"for {(theirs > cosines).sum()} of them; expected the prefix that the file was "
+                f"made with. Give --passage-prefix {other!r}, or the right one if it is neither."
+            )
+    logger.info("%s", tried)
+
+
+def _pick_samples(store: PassageStore) -> NDArray[np.int64]:
+    """Pick passages at random, half of them short ones, where a prefix shows most; in order."""
+    drawn = np.random.default_rng(0).permutation(len(store))[:_DRAWN]
+    rest = drawn[SAMPLES // 2 :]
+    by_length = np.argsort([len(store[at].contents) for at in rest.tolist()], kind="stable")
+    short: NDArray[np.int64] = rest[by_length[: SAMPLES // 2]]
+    return np.sort(np.concatenate([drawn[: SAMPLES // 2], short]))
+
+
+def _compare(rows: NDArray[np.float32], encoder: Encoder, texts: list[str]) -> NDArray[np.float32]:
+    """Return the cosine of each row, (n, dimension), with the vector of its text."""
+    encoded = encoder.encode_passages(texts)
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(encoded, axis=1)
+    cosines: NDArray[np.float32] = np.einsum("nd,nd->n", rows, encoded) / np.maximum(lengths, 1e-12)
+    return cosines
 
 
 def _place(source: Path, target: Path) -> str:
@@ -135,7 +172,8 @@ def _place(source: Path, target: Path) -> str:
     try:
         os.link(source.resolve(), target)
     except OSError:  # another file system, or one without links
-        shutil.copyfile(source, target)
+        with written_aside(target) as copy:
+            shutil.copyfile(source, copy)
         return f"{source} was copied"
     return f"{source} was linked, not copied: do not change that file while the index is in use"
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.errors import BuildError
+from retriever.files import written_aside
 from retriever.options import BuildOptions
 from retriever.sizing import HNSW_M, POINTS_PER_CELL, choose_pq_bytes, count_cells
 from retriever.vectors import FAISS_FILE, ROWS_AT_ONCE, store_vectors
@@ -33,7 +34,8 @@ def write_vectors(
     The same vectors, seed and thread count give the same bytes.
 
     Raises:
-        BuildError: If there are too few vectors, or a file cannot be written.
+        BuildError: If there are too few vectors.
+        OSError: If a file cannot be written.
     """
     make = {"ivf": _make_ivf, "ivfpq": _make_ivfpq, "hnsw": _make_hnsw}[kind]
     index, settings = make(vectors, options)
@@ -49,15 +51,14 @@ def write_vectors(
 
 
 def write_faiss(index: Any, path: Path) -> None:
-    """Write a FAISS file.
+    """Write a FAISS file that is seen whole or not at all.
 
     Raises:
-        BuildError: If it cannot be written.
+        OSError: If the disk has no room for it.
     """
-    try:
-        faiss.write_index(index, str(path))
-    except RuntimeError as error:  # FAISS has no other; a full disk is the usual reason
-        raise BuildError(f"{path} cannot be written: {error}") from error
+    # By its name FAISS would write it itself, and not notice that the last bytes had no room.
+    with written_aside(path) as aside, aside.open("wb") as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
 
 
 def _make_ivf(vectors: NDArray[np.float32], options: BuildOptions) -> tuple[Any, dict[str, Any]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from retriever.bm25_scores import count_words, write_scores
 from retriever.errors import BadIndexError
+from retriever.files import UNFINISHED, save_array
 from retriever.manifest import Manifest
 from retriever.options import BuildOptions, OpenOptions
 from retriever.ranking import pick_best
@@ -45,7 +46,7 @@ def write_index(
     Text and counts stream through files. Memory holds the vocabulary (about 150 bytes for each
     different word), 4 bytes per passage, and blocks of a fixed size.
     """
-    counts, scores, rows = (folder / f"{name}.part" for name in ("counts", "scores", "rows"))
+    counts, scores, rows = (folder / f"{name}{UNFINISHED}" for name in ("counts", "scores", "rows"))
     vocabulary, lengths = count_words(store, counts, on_passages)
     starts = write_scores(counts, scores, rows, len(vocabulary), lengths, K1, B)
     index = _import_bm25s().BM25(k1=K1, b=B, method=METHOD)
@@ -55,6 +56,7 @@ def write_index(
     nothing = {"data": np.empty(0, np.float32), "indices": np.empty(0, np.int32)}
     index.scores = nothing | {"indptr": starts, "num_docs": len(lengths)}
     index.save(folder)
+    save_array(folder / "indptr.csc.index.npy", starts)  # again, as a full disk cuts theirs short
     scores.replace(folder / "data.csc.index.npy")
     rows.replace(folder / "indices.csc.index.npy")
     counts.unlink()

@@ -7,7 +7,6 @@ own ``index`` holds all words of all passages in Python lists.
 
 import math
 import mmap
-import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever.files import map_array
 from retriever.store import PassageStore
 from retriever.words import split_words
 
@@ -81,8 +81,8 @@ def write_scores(
         [math.log(1 + (n - f + 0.5) / (f + 0.5)) for f in frequencies.tolist()], dtype=np.float32
     )
     mean_length = lengths.mean()
-    scores = _map_array(data, np.float32, int(starts[-1]))
-    rows = _map_array(indices, np.int32, int(starts[-1]))
+    scores = map_array(data, np.float32, (int(starts[-1]),))
+    rows = map_array(indices, np.int32, (int(starts[-1]),))
     heads = starts[:-1].copy()  # where the next score of a word goes
     for block in _read_counts(counts):
         block = block[np.argsort(block["word"], kind="stable")]
@@ -107,15 +107,6 @@ def _read_counts(path: Path) -> Iterator[NDArray[Any]]:
     with path.open("rb") as file:
         while len(block := np.fromfile(file, _COUNT, _COUNTS_AT_ONCE)):
             yield block
-
-
-def _map_array(path: Path, dtype: type[np.generic], length: int) -> Any:
-    open_memmap: Any = np.lib.format.open_memmap  # untyped
-    mapped = open_memmap(path, mode="w+", dtype=dtype, shape=(length,))
-    with path.open("r+b") as file:
-        # A full disk is found here, as an error; writing to the map would end the process.
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return mapped
 
 
 def _put(mapped: Any, places: NDArray[np.int64], values: NDArray[Any]) -> None:

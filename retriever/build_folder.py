@@ -17,6 +17,7 @@ import orjson
 
 from retriever.encode import ENCODED
 from retriever.errors import BuildError, RetrievalError
+from retriever.files import UNFINISHED, write_whole
 from retriever.manifest import NAME as MANIFEST
 from retriever.manifest import PLAN
 
@@ -78,12 +79,14 @@ def _take_up(aside: Path, plan: dict[str, Any]) -> None:
     path = aside / PLAN
     if path.is_file() and path.read_bytes() == wanted:
         logger.info("going on with the build that was interrupted in %s", aside)
+        for torn in aside.glob(f"*{UNFINISHED}"):
+            torn.unlink()
         return
     if aside.exists():
         logger.warning("removing %s: what was being built there is something else", aside)
         shutil.rmtree(aside)
     aside.mkdir()
-    path.write_bytes(wanted)
+    write_whole(path, wanted)
 
 
 def _old_of(aside: Path) -> Path:

@@ -1,6 +1,7 @@
 r"""Read corpora: one JSON object a line, in Search-R1's shape or in ours.
 
-Search-R1: ``{"id": "0", "contents": "\"Title\"\nText"}``. Ours: ``{"id", "title", "text"}``.
+Search-R1: ``{"id": "0", "contents": "\"Title\"\nText"}``. Ours: ``{"id", "title", "text"}``. Either
+may have a ``url``.
 """
 
 from collections.abc import Iterator
@@ -43,7 +44,8 @@ def parse_passage(raw: bytes) -> Passage:
     title, text = _read_text(row)
     if not title.strip() and not text.strip():
         raise ValueError(f"passage {passage_id!r} has neither title nor text")
-    return Passage(passage_id, title, text)
+    url = row.get("url")
+    return Passage(passage_id, title, text, url if isinstance(url, str) else "")
 
 
 def _read_id(row: dict[str, object]) -> str:

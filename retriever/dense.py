@@ -17,6 +17,7 @@ from retriever.ann_build import write_vectors
 from retriever.encode import encode_store, open_encoders
 from retriever.encoder import Encoder, count_cores, open_encoder
 from retriever.errors import BadIndexError, BuildError
+from retriever.files import write_whole
 from retriever.flat import FlatIndex
 from retriever.gpu import gpu_candidates, pick_gpus, shard_rows
 from retriever.manifest import Manifest
@@ -76,17 +77,29 @@ def write_index(
     finished = folder / _FINISHED
     if finished.is_file():  # a build that was killed later on
         settings: dict[str, Any] = orjson.loads(finished.read_bytes())
-        return settings
+    else:
+        settings = _encode_and_write(store, folder, options, on_passages, kind)
+        write_whole(finished, orjson.dumps(settings, option=orjson.OPT_INDENT_2))
+    written = settings["vectors"]
+    if "fp32" not in (written["precision"] if kind == "flat" else "", written.get("refine")):
+        (folder / FULL_FILE).unlink(missing_ok=True)  # nothing is served from it
+    return settings
+
+
+def _encode_and_write(
+    store: PassageStore,
+    folder: Path,
+    options: BuildOptions,
+    on_passages: Callable[[int], object],
+    kind: str,
+) -> dict[str, Any]:
     _limit_threads(options.threads)
     encoders = open_encoders(options)
     vectors = encode_store(store, folder, encoders, options.batch_size, on_passages)
     written = _write_kind(kind, vectors, folder, options)
     written = check_vectors(folder, kind, written, store.id_rank)
-    settings = describe_encoder(encoders[0], options.encoder, folder) | {"vectors": written}
-    finished.write_bytes(orjson.dumps(settings, option=orjson.OPT_INDENT_2))
-    if "fp32" not in (written["precision"] if kind == "flat" else "", written.get("refine")):
-        (folder / FULL_FILE).unlink()  # nothing is served from it
-    return settings
+    assert options.encoder is not None  # write_index has checked
+    return describe_encoder(encoders[0], options.encoder, folder) | {"vectors": written}
 
 
 def describe_encoder(encoder: Encoder, encoder_folder: Path, folder: Path) -> dict[str, Any]:

@@ -4,7 +4,8 @@ Imports torch when an encoder is opened.
 """
 
 import os
-from dataclasses import asdict, dataclass
+from copy import copy
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,6 +180,12 @@ class Encoder:
         prefix, most = self.facts.passage_prefix, batch_size or self._batch_size
         vectors = self._passage_model.encode(passages, prefix, most, False)
         return self._finish(vectors, passages)
+
+    def with_passage_prefix(self, prefix: str) -> "Encoder":
+        """Return the same loaded model with another prefix before passages."""
+        other = copy(self)
+        other.facts = replace(self.facts, passage_prefix=prefix)
+        return other
 
     def _finish(self, vectors: NDArray[np.float32], texts: list[str]) -> NDArray[np.float32]:
         unusable = np.flatnonzero(~np.isfinite(vectors).all(axis=1))

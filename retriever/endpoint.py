@@ -18,7 +18,14 @@ from retriever.limits import Limits
 from retriever.metrics import Metrics
 from retriever.replies import read_body, read_header, reply_error
 from retriever.types import Retriever
-from retriever.wire import TIMEOUT_HEADER, Found, RefusedError, read_request, write_answer
+from retriever.wire import (
+    TIMEOUT_HEADER,
+    Found,
+    RefusedError,
+    read_request,
+    write_answer,
+    write_single_answer,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +81,10 @@ class RetrieveEndpoint:
             queries = wanted.queries
             ends = started + timeout_s
             found = await self._find(queries, wanted.top_k, ends, timeout_s, receive)
-            content = write_answer(found, wanted.top_k, wanted.is_scored)
+            if wanted.is_single:
+                content = write_single_answer(queries[0], found[0], wanted.top_k)
+            else:
+                content = write_answer(found, wanted.top_k, wanted.is_scored)
         except RefusedError as refused:
             self._metrics.count_error(refused.kind, refused.status)
             response = reply_error(refused.status, str(refused), _headers_of(refused))

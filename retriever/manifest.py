@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from retriever.errors import BadIndexError
+from retriever.files import write_whole
 
 NAME = "manifest.json"
 PLAN = "build.json"  # what is being built, while it is
@@ -71,7 +72,7 @@ def write_manifest(
     named = sorted(path for path in folder.iterdir() if path.name not in (NAME, PLAN))
     files = {path.name: asdict(hash_file(path, on_bytes)) for path in named}
     row = asdict(manifest) | {"files": files}
-    (folder / NAME).write_bytes(orjson.dumps(row, option=orjson.OPT_INDENT_2) + b"\n")
+    write_whole(folder / NAME, orjson.dumps(row, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -157,7 +157,7 @@ def read_results(content: bytes, config: OnlineConfig) -> list[Hit]:
         if not isinstance(named["id"], str):
             raise _unreadable(config, f"a result without {config.fields['id']!r}", content)
         title, text = (named[name] if isinstance(named[name], str) else "" for name in _TEXTS)
-        passages.setdefault(named["id"], Passage(named["id"], title, text))
+        passages.setdefault(named["id"], Passage(named["id"], title, text, url=named["id"]))
     return [Hit(passage, 1.0 / place) for place, passage in enumerate(passages.values(), 1)]
 
 

@@ -1,4 +1,4 @@
-"""What OpenAPI says of the server: shapes, examples, errors. The shapes are Search-R1's."""
+"""What OpenAPI says of the server: shapes, examples, errors. The shapes are those of others."""
 
 from typing import Any
 
@@ -16,10 +16,18 @@ _PASSAGE = {
 _ANSWERS = {
     "with scores": {"value": {"result": [[{"document": _PASSAGE, "score": 0.3028}]]}},
     "without scores": {"value": {"result": [[_PASSAGE]]}},
+    "one query": {
+        "value": {
+            "query": "capital of Ireland",
+            "num_results": 1,
+            "results": [{"document": _PASSAGE, "score": 0.3028}],
+        }
+    },
 }
 _REQUESTS = {
     "with scores": {"value": {"queries": ["capital of Ireland"], "topk": 1, "return_scores": True}},
     "several queries": {"value": {"queries": ["capital of Ireland", "author of Dracula"]}},
+    "one query": {"value": {"query": "capital of Ireland", "top_k": 1}},
 }
 
 
@@ -30,6 +38,7 @@ class PassageRow(BaseModel):
     title: str
     text: str
     contents: str = Field(description='Search-R1\'s form: "title" in quotes, new line, text.')
+    url: str = Field(default="", description="Only if the corpus or the engine gives one.")
 
 
 class ScoredRow(BaseModel):
@@ -43,6 +52,14 @@ class RetrieveResponse(BaseModel):
     """Body of the answer: for every query, in order, its passages, best first."""
 
     result: list[list[ScoredRow]] | list[list[PassageRow]]
+
+
+class SingleResponse(BaseModel):
+    """Body of the answer to a request that named one ``query``."""
+
+    query: str
+    num_results: int
+    results: list[ScoredRow]
 
 
 class ErrorResponse(BaseModel):
@@ -119,7 +136,7 @@ def retrieve_responses(limits: Limits) -> dict[int | str, dict[str, Any]]:
     """Describe every status of POST /retrieve."""
     return {
         200: {
-            "model": RetrieveResponse,
+            "model": RetrieveResponse | SingleResponse,
             "description": "For every query, in order, its passages, best first.",
             "content": {"application/json": {"examples": _ANSWERS}},
         },
@@ -130,7 +147,7 @@ def retrieve_responses(limits: Limits) -> dict[int | str, dict[str, Any]]:
         ),
         422: error(
             "The request is malformed or over a limit.",
-            "topk is 0; expected an integer from 1 to 1000, or null.",
+            "topk is -1; expected an integer from 1 to 1000, or 0 or null for 3.",
         ),
         500: error("The search failed.", "the search failed with RuntimeError; see the log."),
         503: NOT_READY,
@@ -141,28 +158,42 @@ def retrieve_responses(limits: Limits) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def _describe_top_k(limits: Limits) -> dict[str, Any]:
+    most = limits.max_top_k
+    digits = f"^[0-9]{{1,{len(str(most)) - 1}}}$" if most >= 10 else f"^[0-{most}]$"
+    given = {"type": "integer", "minimum": 0, "maximum": most}
+    return {
+        "anyOf": [given, {"type": "string", "pattern": digits}, {"type": "null"}],
+        "description": f"Hits per query; {DEFAULT_TOP_K} if absent, null or 0. "
+        f"Queries times topk must not exceed {limits.max_hits}.",
+    }
+
+
 def retrieve_request(limits: Limits) -> dict[str, Any]:
     """Describe body and header of POST /retrieve, limits included."""
-    top_k = {"type": "integer", "minimum": 1, "maximum": limits.max_top_k}
+    query = {"type": "string", "maxLength": limits.max_query_chars}
     properties = {
         "queries": {
             "type": "array",
-            "items": {"type": "string", "maxLength": limits.max_query_chars},
+            "items": query,
             "maxItems": limits.max_queries,
             "description": "Search strings; an empty list gives an empty result.",
         },
-        "topk": {
-            "anyOf": [top_k, {"type": "null"}],
-            "description": f"Hits per query; {DEFAULT_TOP_K} if absent or null. "
-            f"Queries times topk must not exceed {limits.max_hits}.",
-        },
+        "query": {**query, "description": "One search string; the answer has results."},
+        "topk": _describe_top_k(limits),
+        "top_k": {**_describe_top_k(limits), "description": "Another name of topk."},
+        "k": {**_describe_top_k(limits), "description": "Another name of topk."},
         "return_scores": {
-            "type": "boolean",
+            "anyOf": [
+                {"type": "boolean"},
+                {"enum": [0, 1, "0", "1", "true", "false", "True", "False"]},
+            ],
             "default": False,
-            "description": "Put each passage beside its score.",
+            "description": "Put each passage beside its score; with query, it always is.",
         },
     }
-    shape = {"type": "object", "properties": properties, "required": ["queries"]}
+    either = [{"required": ["queries"]}, {"required": ["query"]}]
+    shape = {"type": "object", "properties": properties, "oneOf": either}
     body = {"application/json": {"schema": shape, "examples": _REQUESTS}}
     timeout = {
         "name": TIMEOUT_HEADER,

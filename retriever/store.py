@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from retriever.corpus import parse_passage, read_corpus
 from retriever.errors import CorpusError
+from retriever.files import save_array
 from retriever.types import Passage
 
 PASSAGES, OFFSETS = "passages.jsonl", "passages.offsets.npy"
@@ -55,13 +56,13 @@ def write_store(
             ids += line.passage.id.encode()
             id_offsets.append(len(ids))
             on_passage(len(line.raw) + 1)
-    _save(folder / OFFSETS, np.frombuffer(offsets, dtype=np.int64))
+    save_array(folder / OFFSETS, np.frombuffer(offsets, dtype=np.int64))
     del offsets
     order = _sort_ids(corpus, ids, id_offsets)
-    _save(folder / ORDER, order)
+    save_array(folder / ORDER, order)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order), dtype=np.int32)
-    _save(folder / RANK, rank)
+    save_array(folder / RANK, rank)
     return len(order)
 
 
@@ -81,14 +82,6 @@ def _sort_ids(corpus: Path, ids: bytearray, offsets: "array[int]") -> NDArray[np
             if before == after:
                 raise _duplicate(corpus, after.decode(), *sorted(places[at : at + 2].tolist()))
     return order
-
-
-def _save(path: Path, values: NDArray[Any]) -> None:
-    """Write an array under another name first, so that a file with the right name is whole."""
-    aside = path.with_name(path.name + ".part")
-    with aside.open("wb") as file:
-        np.save(file, values)
-    aside.rename(path)
 
 
 def _duplicate(corpus: Path, passage_id: str, first: int, second: int) -> CorpusError:

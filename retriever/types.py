@@ -11,6 +11,8 @@ class Passage:
     id: str
     title: str
     text: str
+    url: str = ""
+    """Where it was found, if the corpus or the engine says so."""
 
     @property
     def contents(self) -> str:

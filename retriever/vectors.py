@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.errors import BadIndexError
+from retriever.files import map_array, save_array, written_aside
 from retriever.ranking import Rows
 
 FULL_FILE = "encoded.f32"  # float32 rows without a header, as the encoder wrote them
@@ -134,18 +135,21 @@ def measure_rows(rows: StoredVectors) -> RowFacts:
 
 
 def store_vectors(vectors: NDArray[np.float32], folder: Path, precision: str) -> None:
-    """Write ``vectors``, (n, dimension), at a lower precision than their own float32."""
+    """Write ``vectors``, (n, dimension), at a lower precision than their own float32.
+
+    Raises:
+        OSError: If the disk has no room for them.
+    """
     rows = StoredVectors(vectors, "fp32")
     scale = _fit_scale(rows) if precision == "sq8" else None
-    codes: NDArray[Any] = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
-        folder / _name(precision), "w+", _STORED_AS[precision], vectors.shape
-    )
-    start = 0
-    for block in rows.blocks():
-        codes[start : start + len(block)] = _encode(block, precision, scale)
-        start += len(block)
     if scale is not None:
-        np.save(folder / _SCALE, scale)
+        save_array(folder / _SCALE, scale)
+    with written_aside(folder / _name(precision)) as aside:
+        codes = map_array(aside, _STORED_AS[precision], vectors.shape)
+        start = 0
+        for block in rows.blocks():
+            codes[start : start + len(block)] = _encode(block, precision, scale)
+            start += len(block)
 
 
 def open_stored(folder: Path, precision: str, size: int, dimension: int) -> StoredVectors:

@@ -1,4 +1,13 @@
-"""The bytes of /retrieve, as they come in and go out. Every request passes here, so it is lean."""
+"""The bytes of /retrieve, as they come in and go out. Every request passes here, so it is lean.
+
+Clients speak one of two dialects, told apart by what the request names:
+
+- ``queries``, a list: Search-R1's, and that of SkyRL and ASearcher. ``topk`` and ``return_scores``
+  are read as its server's pydantic reads them: 0 is the default, "3" is 3, 1 is true.
+- ``query``, one string: rLLM's. The answer has ``results``, always with scores.
+
+The number of hits is ``topk``, ``top_k`` or ``k`` in both.
+"""
 
 import json
 from collections.abc import Sequence
@@ -12,6 +21,13 @@ from retriever.types import Hit, Passage
 
 DEFAULT_TOP_K = 3
 TIMEOUT_HEADER = "X-Request-Timeout-S"
+
+_TOP_K_NAMES = ("topk", "top_k", "k")  # the first that is not null or 0 counts
+_BOOLEANS: dict[object, bool] = {  # as pydantic reads them
+    **dict.fromkeys((1, "1", "true", "t", "yes", "y", "on"), True),
+    **dict.fromkeys((0, "0", "false", "f", "no", "n", "off"), False),
+}
+_MOST_DIGITS = 9
 
 _SHOWN_CHARS = 80  # of a wrong value
 
@@ -43,6 +59,8 @@ class Wanted:
     queries: list[str]
     top_k: int
     is_scored: bool
+    is_single: bool = False
+    """The one query was named ``query``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,10 +90,11 @@ def read_request(body: bytes, limits: Limits) -> Wanted:
         raise RefusedError(400, "not_json", message) from error
     if type(row) is not dict:
         raise _wrong("body", row, "expected an object")
-    queries = _read_queries(row, limits)
+    is_single = "query" in row
+    queries = _read_queries(_name_queries(row) if is_single else row, limits)
     top_k, is_scored = _read_top_k(row, limits.max_top_k), row.get("return_scores", False)
     if type(is_scored) is not bool:
-        raise _wrong("return_scores", is_scored, "expected true or false")
+        is_scored = _read_boolean("return_scores", is_scored)
     if len(queries) * top_k > limits.max_hits:
         raise RefusedError(
             422,
@@ -83,18 +102,47 @@ def read_request(body: bytes, limits: Limits) -> Wanted:
             f"{len(queries)} queries with topk {top_k} want {len(queries) * top_k} hits; ask for "
             f"at most {limits.max_hits} in one request.",
         )
-    return Wanted(queries, top_k, is_scored)
+    return Wanted(queries, top_k, is_scored, is_single)
 
 
 def _read_top_k(row: dict[str, Any], most: int) -> int:
-    top_k = row.get("topk")
-    if top_k is None:
-        return min(DEFAULT_TOP_K, most)
-    if type(top_k) is float and top_k.is_integer():
-        top_k = int(top_k)  # to JSON, 3.0 is an integer
-    if type(top_k) is not int or not 1 <= top_k <= most:
-        raise _wrong("topk", row["topk"], f"expected an integer from 1 to {most}, or null")
-    return top_k
+    top_k = 0
+    for name in _TOP_K_NAMES:
+        value = row.get(name)
+        if value is not None:
+            given = value if type(value) is int else _read_integer(value)
+            if given is None or not 0 <= given <= most:
+                expected = f"expected an integer from 1 to {most}, or 0 or null for {DEFAULT_TOP_K}"
+                raise _wrong(name, value, expected)
+            top_k = top_k or given
+    return top_k or min(DEFAULT_TOP_K, most)
+
+
+def _read_integer(value: object) -> int | None:
+    if type(value) is float and value.is_integer():
+        return int(value)  # to JSON, 3.0 is an integer
+    if type(value) is str and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:
+        return int(value)
+    return None
+
+
+def _read_boolean(name: str, value: object) -> bool:
+    if type(value) in (int, float, str):
+        found = _BOOLEANS.get(value.lower() if isinstance(value, str) else value)
+        if found is not None:
+            return found
+    raise _wrong(name, value, "expected true or false")
+
+
+def _name_queries(row: dict[str, Any]) -> dict[str, Any]:
+    """Put a single query in the place of a list of one."""
+    if "queries" in row:
+        raise RefusedError(
+            422, "invalid", "both query and queries are given; send one of them. See /docs."
+        )
+    if type(row["query"]) is not str:
+        raise _wrong("query", row["query"], "expected a string")
+    return {"queries": [row["query"]]}
 
 
 def _read_queries(row: dict[str, Any], limits: Limits) -> list[str]:
@@ -102,7 +150,9 @@ def _read_queries(row: dict[str, Any], limits: Limits) -> list[str]:
     if type(queries) is not list:
         if "queries" not in row:
             raise RefusedError(
-                422, "invalid", "queries is missing; expected a list of strings. See /docs."
+                422,
+                "invalid",
+                "queries is missing; expected a list of strings, or query, a string. See /docs.",
             )
         raise _wrong("queries", queries, "expected a list of strings")
     if len(queries) > limits.max_queries:
@@ -139,13 +189,16 @@ def _show(value: object) -> str:
 
 
 def passage_row(passage: Passage) -> dict[str, str]:
-    """Return the JSON form of a passage."""
-    return {
+    """Return the JSON form of a passage; ``url`` only if it has one."""
+    row = {
         "id": passage.id,
         "title": passage.title,
         "text": passage.text,
         "contents": passage.contents,
     }
+    if passage.url:
+        row["url"] = passage.url
+    return row
 
 
 def write_rows(hits: Sequence[Hit]) -> tuple[bytes, ...]:
@@ -166,6 +219,16 @@ def write_answer(found: Sequence[Found], top_k: int, is_scored: bool) -> bytes:
         rows = hits.rows[:top_k]
         results.append(b",".join(rows if is_scored else map(_without_score, rows)))
     return b'{"result":[[%b]]}' % b"],[".join(results)
+
+
+def write_single_answer(query: str, found: Found, top_k: int) -> bytes:
+    """Write the body of the answer to a request that named one ``query``."""
+    rows = found.rows[:top_k]
+    return b'{"query":%b,"num_results":%d,"results":[%b]}' % (
+        orjson.dumps(query),
+        len(rows),
+        b",".join(rows),
+    )
 
 
 def _without_score(row: bytes) -> bytes:

@@ -6,11 +6,12 @@ import faiss
 import numpy as np
 import pytest
 
-from retriever.adopt import adopt_index, main
+from retriever.adopt import SAMPLES, _pick_samples, adopt_index, main
 from retriever.encoder import Encoder
 from retriever.errors import BuildError
 from retriever.kinds import open_retriever
 from retriever.options import BuildOptions
+from retriever.store import PassageStore, write_store
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,45 @@ def test_another_encoder_or_prefix_is_noticed(
     other = write_encoder(tmp_path / "other", seed=3)
     with pytest.raises(BuildError, match=r"encoded with model .*Give the encoder"):
         adopt_index(path, corpus_file, tmp_path / "i", BuildOptions(encoder=other))
+
+
+@pytest.mark.parametrize("given", ["", "query: ", "something else: "])
+def test_a_wrong_prefix_is_noticed_where_it_changes_little(
+    tmp_path, corpus_file, passage_vectors, encoder_folder, monkeypatch, given
+):
+    monkeypatch.setattr("retriever.adopt._LEAST_COSINE", 0.1)  # as if every passage were long
+    path = make("Flat", passage_vectors, tmp_path / "theirs.index")
+    options = BuildOptions(encoder=encoder_folder, passage_prefix=given)
+    fits = r"with prefix 'passage: ', which fits better for \d+ of them.*--passage-prefix 'pass"
+    with pytest.raises(BuildError, match=fits):
+        adopt_index(path, corpus_file, tmp_path / "i", options)
+
+
+@pytest.mark.parametrize("factory", ["IVF2,SQfp16", "IVF2,SQ8", "IVF2,PQ8x4"])
+def test_the_right_prefix_is_accepted_of_rounded_rows(
+    tmp_path, corpus_file, passage_vectors, options, factory, monkeypatch
+):
+    monkeypatch.setattr("retriever.adopt._LEAST_COSINE_PQ", 0.1)  # of 12 rows it learns little
+    many = np.tile(passage_vectors, (30, 1))
+    index = faiss.index_factory(32, factory, faiss.METRIC_INNER_PRODUCT)
+    index.train(many)
+    index.add(passage_vectors)
+    faiss.write_index(index, str(tmp_path / "theirs.index"))
+    assert (
+        adopt_index(tmp_path / "theirs.index", corpus_file, tmp_path / "i", options).kind == "ivf"
+    )
+
+
+def test_half_of_the_samples_are_short_and_each_is_taken_once(tmp_path, write_corpus):
+    rows = [{"id": str(n), "text": "word " * (1 + (n * 7) % 500)} for n in range(500)]
+    write_store(write_corpus(tmp_path / "c.jsonl", rows), tmp_path)
+    with contextlib.closing(PassageStore(tmp_path)) as store:
+        picked = _pick_samples(store)
+        lengths = sorted(len(store[at].text.split()) for at in picked.tolist())
+    assert len(set(picked.tolist())) == SAMPLES
+    assert (np.diff(picked) > 0).all()
+    assert lengths[SAMPLES // 2 - 1] < 40
+    assert lengths[-1] > 200
 
 
 def test_rows_of_different_lengths_are_no_l2_index(tmp_path, corpus_file, passage_vectors, options):

@@ -60,14 +60,15 @@ def test_no_queries_give_no_results(server):
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        ({"queries": ["a"], "topk": 0}, "topk is 0; expected an integer from 1 to 1000, or null"),
-        ({"queries": ["a"], "topk": -3}, "topk is -3"),
+        ({"queries": ["a"], "topk": -3}, "topk is -3; expected an integer from 1 to 1000, or 0 or"),
         ({"queries": ["a"], "topk": 1001}, "topk is 1001"),
         ({"queries": ["a"], "topk": 10**30}, "topk is 1e+30"),
         ({"queries": ["a"], "topk": 2.5}, "topk is 2.5"),
-        ({"queries": ["a"], "topk": "3"}, 'topk is "3"'),
+        ({"queries": ["a"], "topk": "three"}, 'topk is "three"'),
         ({"queries": ["a"], "topk": True}, "topk is true"),
-        ({"queries": ["a"], "return_scores": 1}, "return_scores is 1; expected true or false"),
+        ({"queries": ["a"], "return_scores": 2}, "return_scores is 2; expected true or false"),
+        ({"queries": ["a"], "return_scores": None}, "return_scores is null"),
+        ({"queries": ["a"], "return_scores": [1]}, "return_scores is [1]"),
         ({"queries": "a"}, 'queries is "a"; expected a list of strings'),
         ({"queries": None}, "queries is null; expected a list of strings"),
         ({"queries": ["a", None]}, "queries[1] is null; expected a string"),
@@ -108,7 +109,7 @@ def test_health_ready_and_metrics(server):
     before = server.get("/metrics").text
     post(server, queries=["never asked", "before"])
     post(server, queries=["before"])
-    post(server, queries=["a"], topk=0)
+    post(server, queries=["a"], topk=-1)
     after = server.get("/metrics").text
 
     def grown(name):

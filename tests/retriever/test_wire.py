@@ -18,7 +18,9 @@ BODIES = st.fixed_dictionaries(
     {},
     optional={
         "queries": st.lists(st.text(max_size=9)) | st.lists(VALUES) | VALUES,
+        "query": st.text(max_size=9) | VALUES,
         "topk": st.integers(-5, 1500) | VALUES,
+        "top_k": VALUES,
         "return_scores": st.booleans() | VALUES,
         "more": VALUES,
     },
