@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from search_r1.launch.environment import base_environment, format_cores
@@ -33,13 +34,14 @@ from search_r1.serve_format import (
     load_parser,
     open_tokenizer,
 )
+from search_r1.serve_run import Trained, find_trained
 
 PLUGIN = Path(__file__).with_name("vllm_plugin.py")
 
 _POLL_S = 0.5
 _EPILOG = """\
 What stands after -- goes to vLLM's server as it is:
-  python -m search_r1.serve --model runs/.../hf_model -- --max-model-len 4096
+  python -m search_r1.serve --model MODEL -- --max-model-len 4096
 
 A conversation with the openai client: docs/tool-calling.md
 """
@@ -60,12 +62,17 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model", required=True, help="model folder, or its name on a hub")
     parser.add_argument(
-        "--parser", default=ServedParser().name, help="tool parser (default: %(default)s)"
+        "--model",
+        required=True,
+        help="folder of a run (runs/PRESET/TIMESTAMP), whose last checkpoint is served; or of a "
+        "model; or a name on a hub. What a model's run used is the default of all that follows",
     )
     parser.add_argument(
-        "--parser-options", type=_json_object, default={}, help="its keyword arguments, as JSON"
+        "--parser", help=f"tool parser (default: the run's, else {ServedParser().name})"
+    )
+    parser.add_argument(
+        "--parser-options", type=_json_object, help="its keyword arguments, as JSON"
     )
     parser.add_argument("--parser-plugin", help="Python file that registers parsers of your own")
     parser.add_argument(
@@ -75,13 +82,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--prompt",
         choices=prompt_names(),
         help="prompt the model was trained with, which the server puts before every conversation "
-        f"(default: {SEARCH_TAGS_PROMPT} for search tags, none for other formats)",
+        f"(default: the run's, else {SEARCH_TAGS_PROMPT} for search tags, none for other formats)",
     )
     parser.add_argument(
         "--prompt-style",
         choices=("raw", "chat"),
-        default="raw",
-        help="how a prompt with search tags was encoded (default: %(default)s)",
+        help="how a prompt with search tags was encoded (default: the run's, else raw)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=8001, help="0: a free one; default: 8001")
@@ -103,23 +109,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     options = make_parser().parse_args(argv)
-    served = ServedParser(options.parser, options.parser_options, _absolute(options.parser_plugin))
+    trained = find_trained(options.model)
+    served = _choose_parser(options, trained)
     if served.name.startswith("vllm:") and served.options:
         raise UsageError(f"{served.name} is served by vLLM itself and takes no --parser-options")
     load_parser(served)
-    tokenizer = open_tokenizer(options.model)
+    tokenizer = open_tokenizer(trained.model)
     template = choose_template(
-        tokenizer, served, options.chat_template, options.prompt, options.prompt_style
+        tokenizer,
+        served,
+        options.chat_template,
+        trained.choose_prompt(options.prompt),
+        options.prompt_style or trained.form.prompt_style,
+        trained.form.template_options,
     )
-    environment = _environment(options.model, served)
+    environment = _environment(trained.model, served)
     port = _free_port(options.host, options.port)
-    command = make_command(options.model, served, template, options.host, port)
-    command += options.vllm_options
+    command = make_command(trained.model, served, template, options.host, port)
+    command += [*trained.vllm_options, *options.vllm_options]  # of one given twice the last counts
     if options.dry_run:
         changed = {k: v for k, v in environment.items() if os.environ.get(k) != v}
         say(shlex.join(["env", *(f"{k}={v}" for k, v in sorted(changed.items())), *command]))
         return 0
-    return _run(command, environment, options.model, options.host, port)
+    return _run(command, environment, trained.model, options.host, port)
+
+
+def _choose_parser(options: argparse.Namespace, trained: Trained) -> ServedParser:
+    """Give the parser of the command line, or the one of the run with what is given beside it."""
+    parser = ServedParser(options.parser) if options.parser else trained.parser
+    given = parser.options if options.parser_options is None else options.parser_options
+    return replace(parser, options=given, plugin=_absolute(options.parser_plugin or parser.plugin))
 
 
 def make_command(

@@ -11,7 +11,8 @@ from search_r1.search_client import RetrieverError
 from search_r1.tokens import HfCodec
 from search_r1.tools.search import SearchTool
 from search_r1.tools.toolbox import ToolBox
-from search_r1.types import StopReason
+from search_r1.turns import TurnReader
+from search_r1.types import FinishReason, StopReason, Turn
 
 SEARCH = '<tool_call>\n{"name": "search", "arguments": {"query": "Dracula"}}\n</tool_call>'
 ANSWER = "<answer>Bram Stoker</answer>"
@@ -73,3 +74,37 @@ def test_a_stop_string_that_is_a_special_token_stops_as_a_token(chat_codec, toke
     asyncio.run(roll())
     assert special not in policy.requests[0].stop
     assert chat_codec.special_ids[special] in policy.requests[0].stop_token_ids
+
+
+def test_a_token_of_the_format_ends_a_turn_and_is_no_part_of_it(byte_codec):
+    class Ending(get_tool_parser("hermes")):
+        stop_token_ids = (ord("!"),)
+
+    reader = TurnReader(byte_codec, Ending(), is_message_answer=True)
+    ids = byte_codec.encode("Bram Stoker!")
+    assert ord("!") in reader.stop_token_ids, "the engine must be told"
+    reason = reader.finish_reason(ids, "Bram Stoker!", budget=99)
+    assert reason is FinishReason.EOS
+    assert reader.find_action(Turn("Bram Stoker!", 0, len(ids), reason, 0.0)) == "Bram Stoker"
+
+
+@pytest.mark.parametrize(
+    ("parser", "text"),
+    [
+        ("search_tags", "<information>"),
+        ("hermes", "<tool_response>"),
+        ("qwen3_xml", "<tool_response>"),
+        ("mistral", "[TOOL_RESULTS]"),
+        ("llama3_json", "<|start_header_id|>"),
+        ("pythonic", "<|start_header_id|>"),
+    ],
+)
+def test_a_turn_that_writes_its_own_result_is_stopped_and_refused(byte_codec, parser, text):
+    reader = TurnReader(byte_codec, get_tool_parser(parser)(), is_message_answer=False)
+    assert text in reader.stop
+    written = f"I found it. {text}"
+    reason = reader.finish_reason(byte_codec.encode(written), written, budget=99)
+    assert reason is FinishReason.STOP
+    turn = Turn(f"{written} Stoker {ANSWER}", 0, 1, reason, 0.0)
+    assert reader.find_action(turn) is None
+    assert turn.error == f"{text} is written for you, not by you"
