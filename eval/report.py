@@ -136,7 +136,7 @@ def html_page(report: Report) -> str:
     plots = [plot_scores(report.results, report.figures, report.groups)]
     plots.append(plot_searches(report.results, report.figures))
     drawn = "".join(f"<figure>{svg}</figure>" for svg in plots)
-    return _PAGE.replace("{{body}}", body).replace("{{plots}}", drawn)
+    return _PAGE.replace("{{body}}", body.replace("</h1>", f"</h1>{drawn}", 1))
 
 
 def _em_table(report: Report) -> str:
@@ -261,9 +261,9 @@ th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
 code { font-size: .9em; overflow-wrap: anywhere; }
 figure { margin: 1rem 0; overflow-x: auto; }
-figure svg { max-width: 100%; height: auto; background: white; border-radius: .5rem; }
+figure svg { max-width: 100%; min-width: 36rem; height: auto; background: white; }
 @media (max-width: 30rem) { body { font-size: 14px; margin: 1rem auto; } }
-</style></head><body>{{plots}}{{body}}</body></html>
+</style></head><body>{{body}}</body></html>
 """
 
 
