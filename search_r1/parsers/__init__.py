@@ -14,7 +14,7 @@ from search_r1.parsers.base import (
     ToolParser,
 )
 from search_r1.parsers.calls import CallError, make_call, read_json
-from search_r1.parsers.plugins import import_file, vllm_parsers_of
+from search_r1.parsers.plugins import import_file, lazy_vllm_parsers, vllm_parsers_of
 
 __all__ = [
     "CallError",
@@ -112,8 +112,9 @@ def load_tool_parser_plugin(path: str) -> list[str]:
         ValueError: If the file cannot be imported or registers nothing.
     """
     already = len(_registrations)
+    before = lazy_vllm_parsers()
     module = import_file(path)
-    for name in vllm_parsers_of(module):
+    for name in vllm_parsers_of(module, before):
         register_tool_parser(name)(get_tool_parser(f"vllm:{name}"))
     names = sorted(set(_registrations[already:]))
     if not names:

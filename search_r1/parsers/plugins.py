@@ -26,19 +26,30 @@ def import_file(path: str) -> ModuleType:
         return import_python_file(file)
 
 
-def vllm_parsers_of(module: ModuleType) -> list[str]:
+def lazy_vllm_parsers() -> dict[str, tuple[str, str]]:
+    """Give vLLM's lazy registrations: name to module and class; none before vLLM is imported."""
+    vllm_parsers = sys.modules.get("vllm.tool_parsers")
+    return {} if vllm_parsers is None else dict(vllm_parsers.ToolParserManager.lazy_parsers)
+
+
+def vllm_parsers_of(module: ModuleType, before: dict[str, tuple[str, str]]) -> list[str]:
     """Give the names under which a module registered its own classes with vLLM, sorted.
 
     A lazy registration is resolved here: it may name any module, as vLLM's documentation does, but
     the class is the file's.
+
+    Args:
+        module: Just imported.
+        before: The lazy registrations before that.
     """
     vllm_parsers = sys.modules.get("vllm.tool_parsers")
     if vllm_parsers is None:
         return []
     registry = vllm_parsers.ToolParserManager
-    for name, (_, class_name) in registry.lazy_parsers.items():
-        parser_class = vars(module).get(class_name)
-        if getattr(parser_class, "__module__", None) == module.__name__:
+    for name, registration in registry.lazy_parsers.items():
+        parser_class = vars(module).get(registration[1])
+        is_own = getattr(parser_class, "__module__", None) == module.__name__
+        if is_own and registration is not before.get(name):
             registry.register_module(name, module=parser_class)
     return sorted(
         name
