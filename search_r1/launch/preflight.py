@@ -38,6 +38,7 @@ _MAKERS = (
 QUICKSTART = _MAKERS[0][1]
 _BUCKET = "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes"
 _RAY_KEEPS = 0.06  # of all memory: Ray ends a worker when less is free
+_UNMOVED_BY_LOST = ("grpo_masked", "gae")  # estimators; gae rates each trajectory by itself
 _STAGES = {"cold_start": ColdStartConfig, "evaluation": EvaluationConfig}  # have question files
 _SERVES = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)  # Search-R1's own server has no /ready
 
@@ -61,7 +62,7 @@ def require_ready(config: Config) -> None:
 
 
 def remarks(config: Config) -> list[str]:
-    """List what could not be checked, one line each."""
+    """List what could not be checked or may surprise, one line each."""
     model, found = config["actor_rollout_ref"]["model"]["path"], []
     if disk_need_gb(config) is None:
         folder, free_gb = _disk()
@@ -72,6 +73,11 @@ def remarks(config: Config) -> list[str]:
         )
     if config["trainer"]["device"] == "cpu" and memory_need_gb(config) is None:
         found.append(f"memory is not checked: {model} is no folder with config and safetensors.")
+    if (estimator := config["algorithm"]["adv_estimator"]) not in _UNMOVED_BY_LOST:
+        found.append(
+            f"algorithm.adv_estimator={estimator} takes a trajectory that infrastructure ended for "
+            "one of reward 0 when it rates its siblings; grpo_masked leaves it out."
+        )
     return found
 
 
