@@ -251,6 +251,14 @@ def _check_reward(config: Config) -> None:
         f"reward.custom_reward_function.path={path} scores in verl's reward workers, but "
         "reward.num_workers=0; set reward.num_workers=1.",
     )
+    model = config["reward"].get("reward_model") or {}
+    require_fit(
+        bool(path) or not (model.get("enable") and model.get("enable_resource_pool")),
+        "reward.reward_model has GPUs of its own (enable_resource_pool=true), but the agent loop "
+        "scores by itself and verl then asks no such model; name a function that asks it with "
+        "reward.custom_reward_function.path and reward.num_workers=1, or set "
+        "reward.reward_model.enable=false.",
+    )
 
 
 _CHECKS: tuple[Callable[[Config], None], ...] = (

@@ -30,7 +30,11 @@ def read_scores(path: Path) -> tuple[Scores, int]:
     ems = defaultdict(list)
     num_failed = 0
     with path.open(encoding="utf-8") as file:
-        for row in map(json.loads, file):
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue  # the last line of a run that was killed while writing it
             if row["stop_reason"] in INFRASTRUCTURE:
                 num_failed += 1
             else:

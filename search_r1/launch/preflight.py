@@ -39,6 +39,7 @@ _MAKERS = (
 QUICKSTART = _MAKERS[0][1]
 _BUCKET = "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes"
 _RAY_KEEPS = 0.06  # of all memory: Ray ends a worker when less is free
+_UNMOVED_BY_LOST = ("grpo_masked", "gae")  # estimators; gae rates each trajectory by itself
 _SERVES = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)  # Search-R1's own server has no /ready
 
 
@@ -73,6 +74,11 @@ def remarks(config: Config) -> list[str]:
         )
     if config["trainer"]["device"] == "cpu" and memory_need_gb(config) is None:
         found.append(f"memory is not checked: {model} is no folder with config and safetensors.")
+    if (estimator := config["algorithm"]["adv_estimator"]) not in _UNMOVED_BY_LOST:
+        found.append(
+            f"algorithm.adv_estimator={estimator} takes a trajectory that infrastructure ended for "
+            "one of reward 0 when it rates its siblings; grpo_masked leaves it out."
+        )
     return found
 
 

@@ -118,7 +118,9 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def set_abandoned_aside(run_dir: Path, step: int, is_evaluated: bool = True) -> None:
-    """Move trajectories of steps after a checkpoint away: a resumed run does these steps again.
+    """Move what is of steps after a checkpoint away: a resumed run does these steps again.
+
+    With the metrics goes what a kill left of a line: the next one would be written behind it.
 
     Args:
         run_dir: Folder of the run.
@@ -128,6 +130,30 @@ def set_abandoned_aside(run_dir: Path, step: int, is_evaluated: bool = True) -> 
     for kind, last in (("trajectories", step), ("eval", step if is_evaluated else step - 1)):
         for path in (run_dir / kind).glob("step_*.jsonl"):
             if int(path.stem.removeprefix("step_")) > last:
-                target = run_dir / "abandoned" / f"{kind}_{path.stem}_{int(time.time())}.jsonl"
-                target.parent.mkdir(exist_ok=True)
-                path.rename(target)
+                path.rename(_abandoned(run_dir, f"{kind}_{path.stem}"))
+    _set_metrics_aside(run_dir, step)
+
+
+def _set_metrics_aside(run_dir: Path, step: int) -> None:
+    path = run_dir / METRICS
+    if not path.exists():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if 0 <= _step_of(line) <= step]
+    if len(kept) < len(lines):
+        path.rename(_abandoned(run_dir, "metrics"))
+        path.write_bytes(b"".join(kept))
+
+
+def _step_of(line: bytes) -> int:
+    """Give the step of a line of metrics, -1 of a torn one."""
+    try:
+        return int(json.loads(line)["step"]) if line.endswith(b"\n") else -1
+    except (ValueError, KeyError, TypeError):
+        return -1
+
+
+def _abandoned(run_dir: Path, name: str) -> Path:
+    target = run_dir / "abandoned" / f"{name}_{int(time.time())}.jsonl"
+    target.parent.mkdir(exist_ok=True)
+    return target

@@ -19,6 +19,7 @@ from search_r1.types import StopReason, Trajectory
 from search_r1.verl_plugin.parts import shared, too_long
 from search_r1.verl_plugin.policy import VerlPolicy
 from search_r1.verl_plugin.progress_rollout import IS_VALIDATION, CountedPolicy
+from search_r1.verl_plugin.reward import LOST
 
 
 @register("search_agent")
@@ -66,14 +67,13 @@ class SearchAgentLoop(AgentLoopBase):
 
     def _output(self, trajectory: Trajectory, reward: float | None) -> AgentLoopOutput:
         """Hand a trajectory to verl; one that infrastructure ended is masked out of learning."""
-        is_lost = trajectory.stop_reason is not None and trajectory.stop_reason.is_infrastructure
         if not trajectory.response_ids:  # verl needs one token to hang the reward on
             trajectory.append_observation(self._shared.eos_ids[:1])
         return AgentLoopOutput(
             prompt_ids=trajectory.prompt_ids,
             response_ids=trajectory.response_ids,
             response_mask=[0] * len(trajectory.response_mask)
-            if is_lost
+            if _is_lost(trajectory)
             else trajectory.response_mask,
             response_logprobs=trajectory.response_logprobs,
             reward_score=reward,
@@ -94,6 +94,10 @@ class SearchAgentLoop(AgentLoopBase):
         )
 
 
+def _is_lost(trajectory: Trajectory) -> bool:
+    return trajectory.stop_reason is not None and trajectory.stop_reason.is_infrastructure
+
+
 def _validation_scores(trajectory: Trajectory) -> dict[str, Any]:
     """Give what verl's validation averages per data source; ``acc`` is its headline figure."""
     return {
@@ -102,5 +106,5 @@ def _validation_scores(trajectory: Trajectory) -> dict[str, Any]:
         "format": trajectory.reward["format"],
         "searches": float(trajectory.num_searches),
         "answered": float(trajectory.stop_reason is StopReason.ANSWER),
-        "retriever_failed": float(trajectory.stop_reason is StopReason.RETRIEVER_FAILED),
+        LOST: float(_is_lost(trajectory)),
     }

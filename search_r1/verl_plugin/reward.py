@@ -14,9 +14,12 @@ from __future__ import annotations
 from typing import Any
 
 from search_r1.answers import gold_answers_of
+from search_r1.metrics import INFRASTRUCTURE
 from search_r1.rewards import RewardConfig, weigh
 from search_r1.rewards.outcome import outcome_scores
 
+LOST = "lost"
+"""Names the score that is 1 where infrastructure ended the trajectory: no other score counts."""
 _OWN = ("total", "em", "sub_em", "f1")  # scored here, against the ground truth verl hands over
 
 
@@ -39,7 +42,7 @@ def compute_score(
             ``search_r1.reward`` holds.
 
     Returns:
-        ``score``, which verl trains on, ``acc`` (EM) and the other parts.
+        ``score``, which verl trains on, ``acc`` (EM), ``lost`` and the other parts.
     """
     record = extra_info["trajectory"]
     golds = gold_answers_of({"reward_model": {"ground_truth": ground_truth}})
@@ -48,4 +51,5 @@ def compute_score(
         **{name: value for name, value in record["reward"].items() if name not in _OWN},
     }
     total = weigh(parts, RewardConfig(**weights)) if weights else record["reward"]["total"]
-    return {"score": total, "acc": parts["em"], **parts}
+    is_lost = record["stop_reason"] in INFRASTRUCTURE
+    return {"score": total, "acc": parts["em"], LOST: float(is_lost), **parts}

@@ -20,6 +20,7 @@ from verl.utils.logging_utils import configure_verl_logging
 import search_r1.verl_plugin.advantage  # noqa: F401  registers grpo_masked on import
 from search_r1.metrics import INFRASTRUCTURE, Record, trajectory_metrics
 from search_r1.verl_plugin.progress_trainer import TrainerProgress
+from search_r1.verl_plugin.reward import LOST
 
 
 class RecordingBuffer:
@@ -89,6 +90,21 @@ class TrajectoryRecorder(PPOTrainer):
         super()._compute_metrics(batch, metrics, *args, **kwargs)
         if self._records:
             metrics.update(trajectory_metrics(self._records))
+
+    def _val_metrics_update(
+        self, data_sources: Any, sample_uids: Any, scores: Any, *args: Any, **kw: Any
+    ) -> dict[str, float]:
+        """Average a validation as verl does, without what infrastructure ended, to verl a 0."""
+        expected = kw["expected_acc_counts"]
+        for row, is_lost in enumerate(scores.get(LOST, ())):
+            if is_lost:
+                for name in scores.keys() - {LOST}:
+                    scores[name][row] = None
+                expected[str(data_sources[row]), str(sample_uids[row])] -= 1
+        averaged: dict[str, float] = super()._val_metrics_update(
+            data_sources, sample_uids, scores, *args, **kw
+        )
+        return averaged
 
 
 class AppendingFileLogger:

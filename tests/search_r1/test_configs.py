@@ -173,6 +173,10 @@ def make(tmp_path: Path, *overrides: str) -> plan.Plan:
             "reward.custom_reward_function.path=mine.py",
             "path=mine.py scores .* reward.num_workers=0; set reward.num_workers=1",
         ),
+        (
+            "+reward.reward_model={enable:true,enable_resource_pool:true}",
+            "the agent loop scores by itself and verl then asks no such model",
+        ),
         ("data.train_batch_size=300", "train_batch_size=300 is not a multiple"),
         ("actor_rollout_ref.rollout.n=1", "n=1; make it at least 2"),
         ("actor_rollout_ref.rollout.tensor_model_parallel_size=3", "=3 does not divide"),

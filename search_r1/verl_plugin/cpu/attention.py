@@ -25,6 +25,9 @@ def packed_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     position_ids: torch.Tensor | None = None,  # (B, T); restarts at 0 with every packed sequence
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attend causally within each sequence of a packed row; one begins where positions restart.
@@ -33,7 +36,9 @@ def packed_attention(
         The output, shape (B, T, H, D), and None in place of attention weights.
 
     Raises:
-        ValueError: Without position ids, or with more than one row, which only padded batches have.
+        ValueError: Without position ids, or with more than one row, which only padded batches have;
+            and for what this does not compute: capped scores, attention sinks, and a window that a
+            sequence is longer than.
     """
     if position_ids is None or query.shape[0] != 1:
         raise ValueError(
@@ -43,6 +48,15 @@ def packed_attention(
     starts = (position_ids[0] == 0).nonzero().flatten().tolist()
     bounds = [*starts, query.shape[2]]
     lengths = [end - start for start, end in itertools.pairwise(bounds)]
+    has_window = sliding_window is not None and max(lengths) > sliding_window
+    if has_window or softcap is not None or s_aux is not None or not _is_causal(module):
+        raise ValueError(
+            f"{type(module).__name__} asks for sliding_window={sliding_window} over sequences of "
+            f"up to {max(lengths)} tokens, softcap={softcap}, sinks: {s_aux is not None}, causal: "
+            f"{_is_causal(module)}; {NAME} computes plain causal attention. Take another model, or "
+            "set model.use_remove_padding=False and "
+            "model.override_config.attn_implementation=eager."
+        )
     outputs = [
         torch.nn.functional.scaled_dot_product_attention(
             q,
@@ -58,6 +72,10 @@ def packed_attention(
         )
     ]
     return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def _is_causal(module: torch.nn.Module) -> bool:
+    return bool(getattr(module, "is_causal", True))
 
 
 def _no_mask(*_: Any, **__: Any) -> None:

@@ -63,7 +63,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
                 "engine_kwargs": {"vllm": {"kv_cache_memory_bytes": 384 * 2**20}},
             },
         },
-        "algorithm": {"adv_estimator": "grpo"},
+        "algorithm": {"adv_estimator": "grpo_masked"},
         "critic": {},
         "reward": {"custom_reward_function": {"path": None}},
         "search_r1": {
@@ -134,6 +134,18 @@ def test_a_model_on_a_hub_is_not_looked_for_on_disk(config: dict[str, Any]) -> N
     assert memory.startswith("memory is not checked: Qwen/Qwen2.5-3B is no folder with ")
     config["trainer"]["save_freq"] = -1
     assert preflight.remarks(config) == [memory]
+
+
+@pytest.mark.parametrize("name", ["grpo", "rloo", "reinforce_plus_plus_baseline"])
+def test_an_estimator_that_lost_trajectories_move_is_remarked_on(
+    config: dict[str, Any], name: str
+) -> None:
+    assert preflight.remarks(config) == []
+    config["algorithm"]["adv_estimator"] = name
+    (remark,) = preflight.remarks(config)
+    assert remark.startswith(f"algorithm.adv_estimator={name} takes a trajectory that infra")
+    config["algorithm"]["adv_estimator"] = "gae"
+    assert preflight.remarks(config) == []
 
 
 def test_quickstart_files_are_recognised(config: dict[str, Any], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from search_r1.launch import runs
 from search_r1.launch.errors import LaunchError
+from search_r1.launch.records import read_metrics
 
 
 def checkpoint(run_dir: Path, step: int) -> Path:
@@ -60,6 +61,26 @@ def test_trajectories_after_the_checkpoint_are_set_aside(tmp_path: Path) -> None
     runs.set_abandoned_aside(tmp_path, 5)
     assert [p.name for p in (tmp_path / "trajectories").iterdir()] == ["step_000005.jsonl"]
     assert len(list((tmp_path / "abandoned").iterdir())) == 1
+
+
+def test_metrics_after_the_checkpoint_and_torn_lines_are_set_aside(tmp_path: Path) -> None:
+    """What a resumed run writes begins on a line of its own, and nothing later outlives it."""
+    path = tmp_path / "metrics.jsonl"
+    whole = "".join(f'{{"step": {step}, "reward/em": 0.5}}\n' for step in (0, 5, 6, 7))
+    path.write_text(whole + '{"step": 8, "rew')
+    runs.set_abandoned_aside(tmp_path, 5)
+    with path.open("a") as file:  # as the logger appends
+        file.write('{"step": 6, "reward/em": 1.0}\n')
+    assert list(read_metrics(tmp_path)) == [0, 5, 6]
+    assert read_metrics(tmp_path)[6]["reward/em"] == 1.0
+    (aside,) = (tmp_path / "abandoned").iterdir()
+    assert aside.read_text() == whole + '{"step": 8, "rew'
+
+
+def test_a_torn_line_of_the_checkpoints_own_metrics_is_dropped(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 5}\n{"step": 6')
+    runs.set_abandoned_aside(tmp_path, 6)
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 5}\n'
 
 
 def test_an_unfinished_evaluation_of_the_checkpoints_own_step_is_set_aside_too(

@@ -52,6 +52,12 @@ def test_a_line_cut_off_by_a_kill_is_left_out(fabricated_run: Path) -> None:
     assert list(records.read_metrics(fabricated_run))[-1] == 10
 
 
+def test_a_trajectory_cut_off_by_a_kill_is_left_out(fabricated_run: Path) -> None:
+    with (fabricated_run / "eval" / "step_000010.jsonl").open("a") as file:
+        file.write('{"question": "qu')
+    assert len(records.read_evaluations(fabricated_run)[-1].em_of) == 64
+
+
 def test_the_interval_of_a_change_is_paired() -> None:
     keys = [("nq", i, "who?") for i in range(100)]
     before = Evaluation(0, {key: float(i < 50) for i, key in enumerate(keys)}, 0)

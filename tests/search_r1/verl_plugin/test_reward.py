@@ -9,7 +9,7 @@ def extra_info(prediction, well_formed=1.0, searches=2.0):
     reward = {"format": well_formed, "well_formed": well_formed, "total": 0.7}
     reward |= {"searches": searches, "searches_when_right": 0.0}
     reward |= {"duplicate_queries": 1.0, "unanswered": 0.0}
-    return {"trajectory": {"prediction": prediction, "reward": reward}}
+    return {"trajectory": {"prediction": prediction, "reward": reward, "stop_reason": "answer"}}
 
 
 def test_only_the_models_own_prediction_scores():

@@ -1,0 +1,141 @@
+"""The agent loop as verl calls it, with a server that says what a test has it say."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from omegaconf import OmegaConf
+
+from search_r1.search_wire import RetrieverUnavailable
+from search_r1.types import Passage
+from search_r1.verl_plugin.agent_loop import SearchAgentLoop
+from search_r1.verl_plugin.parts import shared
+
+SEARCH, ANSWER = "<search>Dracula</search>", "<answer>Bram Stoker</answer>"
+ROW = {
+    "uid": "question-1",
+    "session_id": 2,
+    "global_steps": 3,
+    "index": 7,
+    "raw_prompt": [{"role": "user", "content": "Question: who wrote Dracula?"}],
+    "data_source": "nq",
+    "reward_model": {"ground_truth": {"target": ["Bram Stoker"]}},
+    "extra_info": {"question": "who wrote Dracula?", "knowledge": "unknown"},
+}
+
+
+class Servers:
+    """verl's client of its rollout servers: writes each text in turn, then nothing."""
+
+    def __init__(self, tokenizer, texts):
+        self._tokenizer = tokenizer
+        self._texts = list(texts)
+
+    async def generate(self, request_id, prompt_ids, sampling_params):
+        assert (request_id, sampling_params["temperature"]) == ("question-1_2", 1.0)
+        text = self._texts.pop(0) if self._texts else ""
+        ids = self._tokenizer.encode(text, add_special_tokens=False)
+        versions = {"min_global_steps": 2, "max_global_steps": 2}
+        return SimpleNamespace(token_ids=ids, log_probs=[-0.5] * len(ids), extra_fields=versions)
+
+
+@pytest.fixture
+def roll_out(tmp_path, bpe_tokenizer):
+    """Run one trajectory of a row; the retriever gives a passage, or raises ``error``."""
+    bpe_tokenizer.save_pretrained(tmp_path)
+
+    def run(*texts, error=None, own_reward=None, prompt_length=64, **columns):
+        config = OmegaConf.create(
+            {
+                "search_r1": {"loop": {"max_nudges": 0, "top_k": 1}, "run_dir": str(tmp_path)},
+                "actor_rollout_ref": {
+                    "model": {"path": str(tmp_path)},
+                    "rollout": {"prompt_length": prompt_length},
+                },
+                "reward": {"custom_reward_function": {"path": own_reward}},
+                "data": {},
+            }
+        )
+
+        async def search(queries, top_k):
+            if error is not None:
+                raise error
+            return [[Passage("1", "Dracula", "a novel by Bram Stoker")] for _ in queries]
+
+        async def run_one():
+            shared(config, bpe_tokenizer).client.search = search
+            whole = SimpleNamespace(config=config)
+            part = SimpleNamespace(config=config.data)
+            servers = Servers(bpe_tokenizer, texts)
+            loop = SearchAgentLoop(whole, servers, bpe_tokenizer, None, None, part)
+            return await loop.run({"temperature": 1.0}, **(ROW | columns))
+
+        return asyncio.run(run_one())
+
+    return run
+
+
+def test_a_trajectory_is_handed_over_token_by_token(roll_out, bpe_tokenizer):
+    output = roll_out(SEARCH, ANSWER)
+    record = output.extra_fields["trajectory"]
+    written = [i for i, one in zip(output.response_ids, output.response_mask, strict=True) if one]
+    assert bpe_tokenizer.decode(written) == SEARCH + ANSWER
+    read = [i for i, one in zip(output.response_ids, output.response_mask, strict=True) if not one]
+    assert "a novel by Bram Stoker" in bpe_tokenizer.decode(read)
+    logprobs = zip(output.response_logprobs, output.response_mask, strict=True)
+    assert all(logprob == -0.5 * one for logprob, one in logprobs)
+    assert bpe_tokenizer.decode(output.prompt_ids) == ROW["raw_prompt"][0]["content"]
+    assert (output.reward_score, output.num_turns) == (1.0, 2 + 1 + 1)
+    assert (record["uid"], record["step"], record["stop_reason"]) == ("question-1_2", 3, "answer")
+    noted = record["metadata"]
+    assert (noted["data_source"], noted["index"], noted["knowledge"]) == ("nq", 7, "unknown")
+    assert output.extra_fields["min_global_steps"] == 2
+    scores = output.extra_fields["reward_extra_info"]
+    assert (scores["acc"], scores["searches"], scores["lost"]) == (1.0, 1.0, 0.0)
+
+
+def test_a_trajectory_that_the_retriever_lost_is_masked_out_of_learning(roll_out):
+    output = roll_out(SEARCH, error=RetrieverUnavailable("it is down"))
+    record = output.extra_fields["trajectory"]
+    assert record["stop_reason"] == "retriever_failed"
+    assert any(record["response_mask"]), "the record keeps what the model wrote"
+    assert output.response_mask == [0] * len(output.response_ids)
+    assert output.reward_score == 0.0
+    assert output.extra_fields["reward_extra_info"]["lost"] == 1.0
+
+
+def test_a_trajectory_that_the_engine_never_began_is_one_masked_token(roll_out, bpe_tokenizer):
+    output = roll_out()
+    assert output.extra_fields["trajectory"]["stop_reason"] == "aborted"
+    assert output.response_ids == [bpe_tokenizer.eos_token_id]
+    assert (output.response_mask, output.response_logprobs) == ([0], [0.0])
+
+
+def test_a_wrong_answer_is_learned_from(roll_out):
+    output = roll_out("<answer>Dublin</answer>")
+    assert output.reward_score == 0.0
+    assert all(output.response_mask)
+
+
+def test_another_reward_function_scores_in_the_loops_place(roll_out):
+    output = roll_out(ANSWER, own_reward="pkg://search_r1.verl_plugin.reward")
+    assert output.reward_score is None
+    assert output.extra_fields["trajectory"]["reward"]["total"] == 1.0
+
+
+def test_a_row_of_search_r1_has_its_question_in_a_column_or_its_prompt(roll_out):
+    bare = {"extra_info": {"split": "test"}, "index": None}
+    asked = roll_out(ANSWER, question="who wrote it?", **bare).extra_fields["trajectory"]
+    assert (asked["question"], asked["metadata"]["index"]) == ("who wrote it?", 0)
+    shown = roll_out(ANSWER, **bare).extra_fields["trajectory"]
+    assert shown["question"] == ROW["raw_prompt"][0]["content"]
+
+
+def test_a_gold_answer_given_as_a_string_never_scores(roll_out):
+    with pytest.raises(ValueError, match="target is 'Paris'; expected a list"):
+        roll_out("<answer>s</answer>", reward_model={"ground_truth": {"target": "Paris"}})
+
+
+def test_a_prompt_beyond_the_limit_is_refused(roll_out):
+    with pytest.raises(ValueError, match=r"more than data.max_prompt_length=3"):
+        roll_out(ANSWER, prompt_length=3)
