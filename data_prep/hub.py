@@ -9,9 +9,12 @@ import itertools
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data_prep.overlap import check_disjoint, drop_repeats, question_keys
 from data_prep.questions import Question, usable_answers
@@ -69,7 +72,9 @@ def read_file_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         raise DataPrepError(f"{path} ends in {path.suffix!r}; --input expects .jsonl or .parquet.")
 
 
-def parse_questions(rows: Iterable[tuple[str, Mapping[str, Any]]], name: str) -> list[Question]:
+def parse_questions(
+    rows: Iterable[tuple[str, Mapping[str, Any]]], name: str, is_published: bool = False
+) -> list[Question]:
     """Check raw rows and turn them into questions.
 
     A question whose answers all normalise to nothing (``A``) is left out: none could be right.
@@ -77,11 +82,16 @@ def parse_questions(rows: Iterable[tuple[str, Mapping[str, Any]]], name: str) ->
     Args:
         rows: ``(place, raw row)``; the place goes into error messages.
         name: Where the rows come from, for the error about an empty source.
+        is_published: Keep all questions and answers: a published set has its size with those that
+            nothing answers.
 
     Raises:
         DataPrepError: At the first row that cannot be used, or when there is none.
     """
     questions = [_parse_row(place, row, n) for n, (place, row) in enumerate(rows)]
+    if is_published:
+        return questions
+    questions = [replace(q, gold_answers=usable_answers(q.gold_answers)) for q in questions]
     usable = [question for question in questions if question.gold_answers]
     if left_out := len(questions) - len(usable):
         say(f"{name}: {left_out} question(s) left out, whose answers normalise to nothing")
@@ -185,7 +195,12 @@ def _read_jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for number, row in enumerate(read_rows(path), start=1):
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).split("\n")[0]
+        raise DataPrepError(f"{path} is not a readable parquet file ({reason}).") from error
+    for number, row in enumerate(table.to_pylist(), start=1):
         yield f"{path} row {number}", row
 
 
@@ -205,8 +220,8 @@ def _parse_row(place: str, row: Mapping[str, Any], number: int) -> Question:
             f"{place}: golden_answers is {answers!r}; expected a list with at least one answer. "
             "Remove questions without answers."
         )
-    usable = usable_answers(answers)
-    return Question(id=str(row.get("id", number)), text=text.strip(), gold_answers=usable)
+    kept = tuple(answer for answer in answers if answer.strip())
+    return Question(id=str(row.get("id", number)), text=text.strip(), gold_answers=kept)
 
 
 def _excluded_keys(path: Path) -> set[str]:

@@ -19,7 +19,7 @@ from pyarrow.parquet import read_schema
 from data_prep.assets import fetch_assets, read_member
 from data_prep.hub import HUB_REPO, HubSet, load_hub_rows, parse_questions, read_file_rows
 from data_prep.overlap import question_key
-from data_prep.questions import Question, read_topics, usable_answers
+from data_prep.questions import Question, read_topics
 from data_prep.rows import read_rows
 from data_prep.sources import QUESTIONS
 from data_prep.steps import DataPrepError, artifacts_dir
@@ -54,7 +54,8 @@ class Benchmark:
         hub_set = HubSet(self.name, (self.split,), license="", attribution="")
         rows = load_hub_rows(hub_set, self.split)
         place = f"{HUB_REPO} {self.name}/{self.split}"
-        return parse_questions(((f"{place} row {n}", row) for n, row in enumerate(rows)), place)
+        named = ((f"{place} row {n}", row) for n, row in enumerate(rows))
+        return parse_questions(named, place, is_published=True)
 
 
 SEVEN = (
@@ -139,7 +140,6 @@ def _read_own(path: Path) -> list[Row]:
     if path.suffix == ".parquet" and path.is_file() and "extra_info" in read_schema(path).names:
         return read_rows(path)
     questions = parse_questions(read_file_rows(path), str(path))
-    _require_answerable(str(path), questions)
     return [_row(path.stem, "test", n, each) for n, each in enumerate(questions)]
 
 
@@ -152,17 +152,6 @@ def _row(source: str, split: str, index: int, question: Question) -> Row:
         "reward_model": {"style": "rule", "ground_truth": {"target": [*question.gold_answers]}},
         "extra_info": extra,
     }
-
-
-def _require_answerable(source: str, questions: Sequence[Question]) -> None:
-    """Refuse questions that no answer can match; published sets keep theirs, as everybody does."""
-    hopeless = [each for each in questions if not usable_answers(each.gold_answers)]
-    if hopeless:
-        raise DataPrepError(
-            f"{len(hopeless)} question(s) of {source} have no gold answer that anything could "
-            f"match once articles and punctuation are gone, such as {hopeless[0].text!r}; remove "
-            "them."
-        )
 
 
 def _require_distinct(rows: Sequence[Row]) -> None:
@@ -179,7 +168,8 @@ def _rows_of(name: str) -> list[Row]:
     if known in BENCHMARKS:
         benchmark = BENCHMARKS[known]
         path = Path(file)
-        questions = parse_questions(read_file_rows(path), file) if file else benchmark.load()
+        found = parse_questions(read_file_rows(path), file, is_published=True) if file else None
+        questions = found or benchmark.load()
         if len(questions) != benchmark.number:
             raise DataPrepError(
                 f"{file or known} holds {len(questions)} questions; {known} {benchmark.split} has "

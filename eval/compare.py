@@ -19,7 +19,6 @@ from eval.manifest import differences
 from eval.measures import ALL, Result, em, group_names, read_result
 from search_r1.launch.records import bootstrap_interval
 
-
 _LEVEL = 0.05
 
 

@@ -32,6 +32,7 @@ from eval.measures import (
     read_results,
     when_to_search,
 )
+from eval.page import write_page
 from eval.plots import plot_scores, plot_searches
 
 _EXAMPLES = 2  # of each mistake
@@ -130,13 +131,9 @@ def latex_rows(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def html_page(report: Report) -> str:
-    """Write one page that needs nothing else; all text of models and passages is escaped."""
-    body = _to_html(markdown(report))
-    plots = [plot_scores(report.results, report.figures, report.groups)]
-    plots.append(plot_searches(report.results, report.figures))
-    drawn = "".join(f"<figure>{svg}</figure>" for svg in plots)
-    return _PAGE.replace("{{body}}", body.replace("</h1>", f"</h1>{drawn}", 1))
+def _plots(report: Report) -> list[str]:
+    scores = plot_scores(report.results, report.figures, report.groups)
+    return [scores, plot_searches(report.results, report.figures)]
 
 
 def _em_table(report: Report) -> str:
@@ -239,34 +236,6 @@ def _points(one: Figure) -> str:
     return f"{100 * one.value:+.0f} ({100 * one.low:+.0f} to {100 * one.high:+.0f})"
 
 
-def _to_html(text: str) -> str:
-    """Turn the Markdown that this module writes into HTML."""
-    from markdown_it import MarkdownIt
-
-    # No raw HTML: what models and passages wrote stays text.
-    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Evaluation</title>
-<style>
-:root { color-scheme: light dark; --line: #8884; --accent: #2563eb; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
-table { border-collapse: collapse; display: block; overflow-x: auto;
-  font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
-  white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
-code { font-size: .9em; overflow-wrap: anywhere; }
-figure { margin: 1rem 0; overflow-x: auto; }
-figure svg { max-width: 100%; min-width: 36rem; height: auto; background: white; }
-@media (max-width: 30rem) { body { font-size: 14px; margin: 1rem auto; } }
-</style></head><body>{{body}}</body></html>
-"""
-
-
 def write_report(report: Report, out: Path) -> None:
     """Write every form of it into a folder."""
     out.mkdir(parents=True, exist_ok=True)
@@ -276,7 +245,7 @@ def write_report(report: Report, out: Path) -> None:
     }
     for name, text in (
         ("report.md", markdown(report)),
-        ("report.html", html_page(report)),
+        ("report.html", write_page(markdown(report), _plots(report))),
         ("figures.csv", csv_text(report)),
         ("rows.tex", latex_rows(report)),
         ("report.json", json.dumps(plain, indent=2) + "\n"),

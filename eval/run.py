@@ -14,27 +14,24 @@ import asyncio
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 
-from data_prep.steps import DataPrepError, run_command, say, sha256_of
+from data_prep.steps import DataPrepError, run_command, say
 from eval.answerers import Answerer, Pass, read_plan
-from eval.benchmarks import BENCHMARKS, SETS, fingerprint, load_rows, overlap
+from eval.benchmarks import BENCHMARKS, SETS, load_rows
 from eval.engine import Engine, engine_options, parts_for
 from eval.evaluator import Asking, Evaluator
-from eval.manifest import Manifest, describe_questions, installed_versions
 from eval.methods import METHODS
 from eval.patient import PatientClient
+from eval.protocol import claim, describe_corpus, protocol_of
 from eval.tally import Tally
 from search_r1.assembly import FormatConfig, LoopParts, form_of
-from search_r1.launch.summary import code_commit
 from search_r1.loop import LoopConfig
 from search_r1.progress import ProgressFile
-from search_r1.prompts import build_prompt
 from search_r1.rewards import RewardConfig
 from search_r1.rows import Row
 from search_r1.search_client import SearchClient, SearchClientConfig
@@ -61,7 +58,8 @@ class Setting:
         self.client = replace(client, url=url) if url else client
         self.engine = engine_options((config.get("actor_rollout_ref") or {}).get("rollout") or {})
         self.training: list[str] = _as_list((config.get("data") or {}).get("train_files"))
-        self.run_dir: str | None = section.get("run_dir")
+        run_dir = section.get("run_dir")
+        self.report = ProgressFile(run_dir, "evaluate") if run_dir else None
         self.wait_s = wait_s
 
 
@@ -98,25 +96,22 @@ async def evaluate(
     out.mkdir(parents=True, exist_ok=True)
     todo = {one: passes for one in answerers if (passes := _unfinished(one.passes(out), rows))}
     if not todo:
-        say("nothing is missing")
-        return
+        return say("nothing is missing")
     client = SearchClient(setting.client)
     retriever = PatientClient(client, ", ".join(setting.client.urls), setting.wait_s)
     total = sum(len(one.missing(rows)) for passes in todo.values() for one in passes)
-    report = ProgressFile(setting.run_dir, "evaluate") if setting.run_dir else None
-    tally = Tally(total, report)
+    tally = Tally(total, setting.report)
     engine = Engine(setting.engine)
-    opened: list[LoopParts] = []
+    askings: dict[Answerer, Asking] = {}
     try:
-        askings = {}
         for answerer, passes in todo.items():
             asking = _asking_of(answerer, setting, engine, retriever, with_examples)
-            opened += [asking.parts, asking.reader_parts]
-            _check_openings(passes, asking.parts)
             askings[answerer] = asking
+            _check_openings(passes, asking.parts)
         corpus = await describe_corpus(setting.client)
         for answerer, passes in todo.items():
-            _claim(passes, askings[answerer], _protocol(answerer, setting, rows, corpus))
+            protocol = protocol_of(answerer, rows, corpus, setting.training)
+            claim(passes, askings[answerer], protocol)
         for answerer, passes in todo.items():
             await engine.load(answerer.model)
             for one in passes:
@@ -129,40 +124,10 @@ async def evaluate(
     finally:
         tally.close()
         engine.close()
-        for parts in opened:
-            await parts.tools.aclose()
+        for asking in askings.values():
+            await asking.parts.tools.aclose()
+            await asking.reader_parts.tools.aclose()
         await client.aclose()
-
-
-async def describe_corpus(config: SearchClientConfig) -> dict[str, Any]:
-    """Ask the first server what it serves; one that cannot tell, such as Search-R1's, has none.
-
-    Raises:
-        DataPrepError: If no server answers.
-    """
-    token = config.read_token()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    url = config.urls[0]
-    try:
-        async with httpx.AsyncClient(trust_env=False, timeout=10, headers=headers) as http:
-            reply = await http.get(f"{url}/info")
-    except httpx.HTTPError as error:
-        raise DataPrepError(
-            f"no retrieval server answers at {url} ({error!r}); start one "
-            "(python -m retriever.server --index DIR), or give its address with --retriever."
-        ) from error
-    if reply.status_code == 404:
-        return {"kind": "unknown"}
-    if reply.status_code != 200:
-        raise DataPrepError(f"{url}/info answers {reply.status_code}: {reply.text[:200]}")
-    info = reply.json()
-    manifest = info.get("manifest") or {}
-    return {
-        "kind": info["kind"],
-        "passages": info["passages"],
-        "sha256": (manifest.get("corpus") or {}).get("sha256"),
-        "settings": manifest.get("settings"),
-    }
 
 
 def _unfinished(passes: Sequence[Pass], rows: Sequence[Row]) -> list[Pass]:
@@ -190,60 +155,6 @@ def _asking_of(
         prompt=prompt,
         with_examples=with_examples,
     )
-
-
-def _claim(passes: Sequence[Pass], asking: Asking, protocol: Manifest) -> None:
-    """Write each pass's manifest, unless its file was begun under another."""
-    manifests = {one: replace(protocol, **_of_pass(one, asking)) for one in passes}
-    for one, manifest in manifests.items():
-        manifest.require_same(one.manifest_path)
-    for one, manifest in manifests.items():
-        manifest.write(one.manifest_path)
-
-
-def _protocol(
-    answerer: Answerer, setting: Setting, rows: Sequence[Row], corpus: Mapping[str, Any]
-) -> Manifest:
-    """Write down what all passes of a model share."""
-    weights = sorted(Path(answerer.model).glob("*.safetensors"))
-    return Manifest(
-        model=answerer.model,
-        model_sha256=" ".join(map(sha256_of, weights)) or None,
-        method="",
-        decoding={},
-        prompt="",
-        form={},
-        limits={},
-        corpus=corpus,
-        questions=describe_questions([row["data_source"] for row in rows], fingerprint(rows)),
-        in_training=_in_training(setting.training, rows),
-        engine="vllm in process",
-        code=code_commit(),
-        versions=installed_versions(),
-    )
-
-
-def _of_pass(one: Pass, asking: Asking) -> dict[str, Any]:
-    """Write down what is a pass's own."""
-    if one.method.prompt is not None:
-        messages = one.method.prompt.build("QUESTION", "PASSAGES", asking.with_examples)
-        parts = asking.reader_parts
-    else:
-        messages = build_prompt(asking.prompt, "QUESTION") if asking.prompt else []
-        parts = asking.parts
-    text = "\n".join(f"{message['role']}: {message['content']}" for message in messages)
-    return {
-        "method": one.method.name,
-        "decoding": asdict(one.decoding),
-        "prompt": text or "each row's own",
-        "form": {"parser": type(parts.parser).__name__, "style": type(parts.style).__name__},
-        "limits": asdict(asking.parts.config),
-    }
-
-
-def _in_training(files: Sequence[str], rows: Sequence[Row]) -> int | None:
-    there = [Path(file) for file in files if Path(file).is_file()]
-    return sum(len(overlap(rows, path)) for path in there) if there else None
 
 
 def _check_openings(passes: Sequence[Pass], parts: LoopParts) -> None:

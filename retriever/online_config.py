@@ -160,7 +160,9 @@ def read_online_config(path: Path) -> OnlineConfig:
         raise OnlineConfigError(f"{path} holds no mapping; give url, results and fields.")
     try:
         config = TypeAdapter(OnlineConfig).validate_python(_overlay(given))
-        filled: dict[str, Any] = {name: _fill_secrets(getattr(config, name), name) for name in _PRIVATE}
+        filled: dict[str, Any] = {
+            name: _fill_secrets(getattr(config, name), name) for name in _PRIVATE
+        }
         used = _SECRET.findall(repr([config.headers, config.parameters]))
         return replace(config, **filled, secrets=tuple(os.environ[name] for name in used))
     except ValidationError as error:

@@ -24,7 +24,9 @@ def row(question, *golds):
 
 @pytest.fixture
 def two(tmp_path):
-    return write_jsonl(tmp_path / "mine.jsonl", row("who?", "Ada"), row("where?", "Paris", "paris"))
+    return write_jsonl(
+        tmp_path / "mine.jsonl", row("who?", "Ada"), row("where?", "Paris", "Lutetia")
+    )
 
 
 def test_the_seven_are_those_of_search_r1():
@@ -35,7 +37,7 @@ def test_the_seven_are_those_of_search_r1():
 def test_a_file_of_ones_own_is_called_by_its_name(two):
     rows = load_rows([two])
     assert [uid_of(each) for each in rows] == ["mine/0", "mine/1"]
-    assert rows[1]["reward_model"]["ground_truth"]["target"] == ["Paris", "paris"]
+    assert rows[1]["reward_model"]["ground_truth"]["target"] == ["Paris", "Lutetia"]
     assert load_rows([two], 1) == rows[:1]
 
 
@@ -45,9 +47,11 @@ def test_rows_of_data_prep_keep_what_they_say(tmp_path):
     assert load_rows([str(tmp_path / "test.parquet")]) == rows
 
 
-def test_a_benchmark_of_another_size_is_refused(two, monkeypatch):
+def test_a_benchmark_of_another_size_is_refused(two, tmp_path, monkeypatch):
     monkeypatch.setitem(benchmarks.BENCHMARKS, "tiny", Benchmark("tiny", "test", 2))
     assert [uid_of(each) for each in load_rows([f"tiny={two}"])] == ["tiny/0", "tiny/1"]
+    hopeless = write_jsonl(tmp_path / "the.jsonl", row("what?", "The"), row("who?", "A"))
+    assert len(load_rows([f"tiny={hopeless}"])) == 2, "a published set keeps its size"
     with pytest.raises(DataPrepError, match=r"holds 2 questions; bamboogle test has 125"):
         load_rows([f"bamboogle={two}"])
 
@@ -60,7 +64,7 @@ def test_what_cannot_be_asked_is_refused(two, tmp_path):
         ([str(tmp_path / "absent.jsonl")], "no file at"),
         (
             [write_jsonl(tmp_path / "the.jsonl", row("what?", "The"))],
-            "no gold answer that anything",
+            "holds no question",
         ),
         (
             [write_jsonl(tmp_path / "text.jsonl", row("what?") | {"golden_answers": "Paris"})],
