@@ -150,7 +150,6 @@ def _check_questions(config: Config) -> Iterator[str]:
         wanted = settings_of(**section).num_questions
         try:
             found = sum(1 for _ in read_rows(section["questions"]))
-            continue
         except ValueError as error:
             yield f"search_r1.{name}.questions: {error}"
             continue

@@ -65,7 +65,7 @@ def test_what_the_server_will_not_do_is_a_bad_request(server):
         client_of(server) as client,
         pytest.raises(RetrieverBadRequest, match="status 422"),
     ):
-        client.search(["Stoker"], 0)
+        client.search(["Stoker"], -1)
     with client_of(server) as client, pytest.raises(RetrieverBadRequest):
         client.search(["long " * 10_000], 1)
 

@@ -144,7 +144,7 @@ def plan_of(child: stages.Child | None, run_dir: Path) -> list[dict[str, Any]]:
         "--config": str(run_dir / "config.yaml"),
         "--plan": str(run_dir / "eval" / "plan.json"),
         "--out": str(run_dir / "eval"),
-        "--questions": "test.parquet",
+        "--benchmarks": "test.parquet",
         "--number": "12",
     }
     plan: list[dict[str, Any]] = json.loads(Path(options["--plan"]).read_text())
