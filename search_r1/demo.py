@@ -54,7 +54,7 @@ PASSAGES = (
 class ByteCodec:
     """One token per UTF-8 byte and one end-of-text token: a tokenizer that needs no file."""
 
-    eos_ids = (256,)
+    eos_ids: tuple[int, ...] = (256,)
     special_ids: Mapping[str, int] = MappingProxyType({})
 
     def encode(self, text: str) -> list[int]:
