@@ -50,10 +50,13 @@ class JsonBody:
     """Ends with the bracket that closes the first one; brackets inside strings do not count.
 
     Nested too deeply to be read, it ends at once.
+
+    Args:
+        depth: Brackets that are open already.
     """
 
-    def __init__(self) -> None:
-        self._depth = 0
+    def __init__(self, depth: int = 0) -> None:
+        self._depth = depth
         self._in_string = False
         self._is_escaped = False
 
@@ -87,6 +90,8 @@ class JsonBody:
 class MarkedJson:
     """A marker, perhaps a head, then JSON; a head that is too long ends it.
 
+    A head that ends with ``[`` is text before a list.
+
     Args:
         marker: The string it begins with.
         max_head_chars: Characters allowed between marker and ``{``, leading spaces not counted.
@@ -98,6 +103,7 @@ class MarkedJson:
         self._max_head_chars = max_head_chars
         self._brackets = brackets
         self._head_chars = 0
+        self._head_tail = ""  # its last character that is no space
         self._json: JsonBody | None = None
 
     def find_end(self, text: str, start: int) -> int | None:
@@ -115,13 +121,14 @@ class MarkedJson:
             # Never further than allowed, so that many markers cost no more than one.
             limit = start + self._max_head_chars - self._head_chars + 1
             head_end = _match_end(_HEAD, text, start, limit)
+            self._head_tail = (self._head_tail + text[start:head_end].rstrip())[-1:]
             if head_end == limit:
                 return head_end
             if head_end == len(text):
                 self._head_chars += head_end - start
                 return None
             start = head_end
-        self._json = JsonBody()
+        self._json = JsonBody(depth=1 if self._head_tail == "[" else 0)
         return self._json.find_end(text, start)
 
 

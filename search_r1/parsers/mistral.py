@@ -42,6 +42,9 @@ class MistralParser(ScanningParser):
             yield from _read_list(written)
             return
         head, brace, rest = written.partition("{")
+        if brace and head.rstrip().endswith("["):  # text stands before the list
+            yield from _read_list(f"[{brace}{rest}")
+            return
         name = _CALL_ID.sub("", head).strip().removesuffix("[ARGS]").rstrip()
         if not _NAME.fullmatch(name):
             found = quote(head.strip() or brace)

@@ -25,6 +25,7 @@ _PARAMETER, _PARAMETER_CLOSE = "<parameter=", "</parameter>"
 _OPENINGS = (CALL_OPEN, CALL_CLOSE, _FUNCTION, _FUNCTION_CLOSE)
 _FUNCTION_TAG = re.compile(r"<function=([^<>\n]++)>\s*+")
 _PARAMETER_TAG = re.compile(r"\s*+<parameter=([^<>\n]++)>")
+_PARAMETER_END = re.compile(r"</parameter\s*+>|(?=<parameter=)")  # models forget to close one
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "integer": (int,),
     "number": (int, float),
@@ -75,15 +76,16 @@ class Qwen3XmlParser(ScanningParser):
             return  # the call before it was written without its <tool_call>
         if raw in (CALL_CLOSE, _FUNCTION_CLOSE):
             raise CallError(f"{raw} closes a call that was never opened")
-        written = raw.removeprefix(CALL_OPEN).removesuffix(CALL_CLOSE)
-        *functions, rest = written.split(_FUNCTION_CLOSE)
+        *functions, rest = raw.removesuffix(CALL_CLOSE).split(_FUNCTION_CLOSE)
         for function in functions:
             try:
-                yield _read_function(function.strip(), turn.tools)
+                # Each with the opening tag; the closing one is missing where there are several.
+                yield _read_function(function.strip().removeprefix(CALL_OPEN).strip(), turn.tools)
             except CallError as error:
                 yield BrokenCall(str(error))
-        if rest.strip() or not functions:
-            yield BrokenCall(_explain_rest(rest.strip()))
+        rest = rest.strip().removeprefix(CALL_OPEN).strip()
+        if rest or not functions:
+            yield BrokenCall(_explain_rest(rest))
 
     def unclosed(self, raw: str) -> tuple[int, str]:
         """See the base class."""
@@ -112,12 +114,12 @@ def _read_function(written: str, tools: Sequence[ToolSchema]) -> ToolCall:
                 f"in the call of {quote(name)}, {_PARAMETER}key> was expected, not {found}"
             )
         key = parameter[1].strip()
-        end = written.find(_PARAMETER_CLOSE, parameter.end())
-        value = written[parameter.end() : end]
-        if end < 0 or _PARAMETER in value:
+        end = _PARAMETER_END.search(written, parameter.end())
+        if end is None:
             raise CallError(f"{_PARAMETER}{key}> was not closed by {_PARAMETER_CLOSE}")
+        value = written[parameter.end() : end.start()]
         arguments[key] = _read_value(_trim(value), schemas.get(key))
-        position = end + len(_PARAMETER_CLOSE)
+        position = end.end()
     return make_call(name, arguments)
 
 

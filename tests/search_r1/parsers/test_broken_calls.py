@@ -138,6 +138,45 @@ def test_a_broken_call_does_not_take_the_good_ones_with_it(name, text, num_calls
     assert parsed.error
 
 
+A, B = ("search", {"query": "a"}), ("search", {"query": "b"})
+A_LIST, B_LIST = (
+    f'[{{"name": "search", "arguments": {{"query": "{query}"}}}}]' for query in ("a", "b")
+)
+A_XML, B_XML = (
+    f"<function=search>\n<parameter=query>\n{query}\n</parameter>\n</function>" for query in "ab"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "calls", "content"),
+    [
+        (
+            "qwen3_xml",
+            "<tool_call><function=search><parameter=query>\na\n<parameter=page>\n3\n</parameter>"
+            "</function></tool_call>",
+            [("search", {"query": "a", "page": "3"})],
+            "",
+        ),
+        ("qwen3_xml", f"<tool_call>\n{A_XML}\n<tool_call>\n{B_XML}\n</tool_call>", [A, B], ""),
+        ("mistral", f"[TOOL_CALLS] I search: {A_LIST}", [A], ""),
+        ("mistral", f"[TOOL_CALLS]I search [ {A_LIST[1:]} now", [A], "now"),
+        ("mistral", f"[TOOL_CALLS] {A_LIST} {B_LIST}", [A], B_LIST),
+        ("mistral", f"[TOOL_CALLS] {A_LIST}[TOOL_CALLS] {B_LIST}", [A, B], ""),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_calls_written_carelessly_are_read(name, text, calls, content, size):
+    parsed = parse(name, text)
+    assert [(call.name, call.arguments) for call in parsed.tool_calls] == calls
+    assert (parsed.status, parsed.content) == (ParseStatus.CALL, content)
+    parser, names = get_tool_parser(name)(tools=TOOLS), []
+    for start in range(0, len(text), size):
+        before, piece = text[:start], text[start : start + size]
+        delta = parser.extract_tool_calls_streaming(before, before + piece, piece, [], [], [])
+        names += [call.name for call in delta.tool_calls] if delta else []
+    assert names == [called for called, _ in calls]
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
