@@ -11,7 +11,7 @@ from data_prep.steps import DataPrepError
 from search_r1 import rows as question_rows
 from search_r1.answers import gold_answers_of
 from search_r1.prompts import build_prompt, prompt_names
-from search_r1.rows import Row
+from search_r1.rows import Row as Row  # for those who read rows
 
 AGENT_NAME = "search_agent"
 ABILITY = "fact-retrieval"

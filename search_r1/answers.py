@@ -58,7 +58,7 @@ def gold_answers_of(row: Mapping[str, Any]) -> list[str]:
     """
     ground_truth = (row.get("reward_model") or {}).get("ground_truth")
     target = ground_truth.get("target") if isinstance(ground_truth, Mapping) else ground_truth
-    golds = [] if isinstance(target, str) or not isinstance(target, Iterable) else list(target)
+    golds = list(target) if isinstance(target, Iterable) and not isinstance(target, str) else []
     if not golds or not all(isinstance(gold, str) for gold in golds):
         raise ValueError(
             f"reward_model.ground_truth.target is {target!r}; expected a list of at least one "

@@ -9,7 +9,7 @@ _GIB = 2**30
 # In a run of the quickstart on two cores in fp32, docs/runs/2026-11-24-quickstart, and by type:
 _PROCESSES_GB = 6.5  # Ray and every Python process that imports torch, before any weights
 _CRITIC_GB = 0.7  # one process more
-_WEIGHT_BYTES = 20  # a trained parameter: weights, gathered weights, gradients, two Adam moments
+_WEIGHT_BYTES = 20.0  # a trained parameter: weights, gathered weights, gradients, two Adam moments
 _REFERENCE_BYTES = 4
 _ENGINE_COPIES = 2.4  # of the weights: vLLM's own, and those it receives and packs
 _ACTIVATION_BYTES = {"fp32": 4 * 1.4, "bf16": 2.2 * 1.4}  # 1.4: what the allocator holds besides
@@ -33,10 +33,10 @@ def memory_need_gb(config: Config, tokens: int | None = None) -> float | None:
     if config["trainer"]["device"] != "cpu" or size is None:
         return None
     part, dtype = config["actor_rollout_ref"], config["search_r1"].get("compute_dtype") or "fp32"
-    number: float = _WEIGHT_BYTES + _REFERENCE_BYTES * uses_reference(config)
-    number += _ENGINE_COPIES * (2 if dtype == "bf16" else 4)
+    each = _WEIGHT_BYTES + _REFERENCE_BYTES * uses_reference(config)
+    each += _ENGINE_COPIES * (2 if dtype == "bf16" else 4)
     engine = part["rollout"].get("engine_kwargs", {}).get("vllm", {})
-    need = size.parameters * number + (engine.get("kv_cache_memory_bytes") or 0)
+    need = size.parameters * each + (engine.get("kv_cache_memory_bytes") or 0)
     need += (tokens or part["actor"]["ppo_max_token_len_per_gpu"]) * (
         size.activations * _ACTIVATION_BYTES[dtype] + size.vocabulary * _LOGIT_BYTES
     )
@@ -50,11 +50,13 @@ def memory_need_gb(config: Config, tokens: int | None = None) -> float | None:
 
 def fitting_tokens(config: Config, limit_gb: float) -> int | None:
     """Give the largest micro-batch in tokens for so much memory; None when one sequence is more."""
-    least: int = config["data"]["max_prompt_length"] + config["data"]["max_response_length"]
-    most: int = config["actor_rollout_ref"]["actor"]["ppo_max_token_len_per_gpu"]
-    for tokens in (*range(most // _TOKEN_STEP * _TOKEN_STEP, least, -_TOKEN_STEP), least):
+    data = config["data"]
+    least = int(data["max_prompt_length"] + data["max_response_length"])
+    most = int(config["actor_rollout_ref"]["actor"]["ppo_max_token_len_per_gpu"])
+    sizes: list[int] = [*range(most // _TOKEN_STEP * _TOKEN_STEP, least, -_TOKEN_STEP), least]
+    for tokens in sizes:
         if (memory_need_gb(config, tokens) or 0.0) <= limit_gb:
-            return int(tokens)
+            return tokens
     return None
 
 

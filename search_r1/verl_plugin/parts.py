@@ -121,8 +121,8 @@ def _check_file(made: Shared, file: str, limit: int) -> None:
         check_format(made.parts, first)
     template = len(made.parts.style.prompt_ids(first)) - made.parts.codec.count([_text(first)])[0]
     near = limit - template - _SLACK  # only longer ones are put into their template, which is slow
-    prompts = itertools.chain([first], prompts)
-    while batch := list(itertools.islice(prompts, _BATCH)):
+    all_prompts = itertools.chain([first], prompts)
+    while batch := list(itertools.islice(all_prompts, _BATCH)):
         counts = made.parts.codec.count([_text(messages) for messages in batch])
         for messages, count in zip(batch, counts, strict=True):
             if count > near and (length := len(made.parts.style.prompt_ids(messages))) > limit:

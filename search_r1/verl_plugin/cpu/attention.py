@@ -48,15 +48,7 @@ def packed_attention(
     starts = (position_ids[0] == 0).nonzero().flatten().tolist()
     bounds = [*starts, query.shape[2]]
     lengths = [end - start for start, end in itertools.pairwise(bounds)]
-    has_window = sliding_window is not None and max(lengths) > sliding_window
-    if has_window or softcap is not None or s_aux is not None or not _is_causal(module):
-        raise ValueError(
-            f"{type(module).__name__} asks for sliding_window={sliding_window} over sequences of "
-            f"up to {max(lengths)} tokens, softcap={softcap}, sinks: {s_aux is not None}, causal: "
-            f"{_is_causal(module)}; {NAME} computes plain causal attention. Take another model, or "
-            "set model.use_remove_padding=False and "
-            "model.override_config.attn_implementation=eager."
-        )
+    _require_plain(module, max(lengths), sliding_window, softcap, s_aux)
     outputs = [
         torch.nn.functional.scaled_dot_product_attention(
             q,
@@ -74,8 +66,24 @@ def packed_attention(
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
-def _is_causal(module: torch.nn.Module) -> bool:
-    return bool(getattr(module, "is_causal", True))
+def _require_plain(
+    module: torch.nn.Module,
+    longest: int,
+    sliding_window: int | None,
+    softcap: float | None,
+    sinks: torch.Tensor | None,
+) -> None:
+    """Refuse what is not computed here; a window as long as every sequence changes nothing."""
+    is_causal = getattr(module, "is_causal", True)
+    has_window = sliding_window is not None and longest > sliding_window
+    if has_window or softcap is not None or sinks is not None or not is_causal:
+        raise ValueError(
+            f"{type(module).__name__} asks for sliding_window={sliding_window} over sequences of "
+            f"up to {longest} tokens, softcap={softcap}, sinks: {sinks is not None}, causal: "
+            f"{is_causal}; {NAME} computes plain causal attention. Take another model, or set "
+            "actor_rollout_ref.model.use_remove_padding=False and "
+            "actor_rollout_ref.model.override_config.attn_implementation=eager."
+        )
 
 
 def _no_mask(*_: Any, **__: Any) -> None:

@@ -1,5 +1,4 @@
 import json
-import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 
 from data_prep.questions import Question
 from data_prep.rows import make_rows, write_rows
-from search_r1.launch import free_memory, needs, preflight
+from search_r1.launch import needs, preflight
 from search_r1.launch.errors import LaunchError
 from search_r1.launch.needs import memory_need_gb
 from search_r1.launch.services import HOST
@@ -304,19 +303,3 @@ def test_missing_gpus_are_told(config: dict[str, Any], monkeypatch: pytest.Monke
 def test_gpus_hidden_from_this_process_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert preflight.count_gpus() == 0
-
-
-def test_a_container_limit_counts_as_free_memory(tmp_path: Path) -> None:
-    for name, text in (
-        ("memory.max", str(10 * GIB)),
-        ("memory.current", str(6 * GIB)),
-        ("memory.stat", f"inactive_file {GIB}\nactive_file {GIB}\n"),
-    ):
-        (tmp_path / name).write_text(text)
-    limit, used = str(tmp_path / "memory.max"), str(tmp_path / "memory.current")
-    assert free_memory.cgroup_left(limit, used) == 6 * GIB
-    (tmp_path / "memory.max").write_text("max")
-    assert free_memory.cgroup_left(limit, used) is None
-    assert free_memory.available_memory_bytes() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf(
-        "SC_PHYS_PAGES"
-    )
