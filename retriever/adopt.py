@@ -25,6 +25,7 @@ from retriever.dense import check_vectors, describe_encoder, describe_flat
 from retriever.encode import open_encoders
 from retriever.encoder import Encoder
 from retriever.encoder_presets import PRESETS
+from retriever.environment import prepare_libraries
 from retriever.errors import BuildError, RetrievalError
 from retriever.files import written_aside
 from retriever.interrupts import restore_interrupts
@@ -193,6 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = _parse(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("retriever").setLevel(logging.INFO)
+    prepare_libraries()
     restore_interrupts()
     try:
         options = BuildOptions(

@@ -15,8 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tqdm import tqdm
-
 from retriever.build_folder import aside_of, build_folder, check_place
 from retriever.build_options import parse_arguments, read_options
 from retriever.encoder import check_encoder_folder, fingerprint
@@ -26,6 +24,7 @@ from retriever.interrupts import restore_interrupts
 from retriever.kinds import AUTO, load_kind, resolve_kind
 from retriever.manifest import FileFacts, Manifest, hash_file, write_manifest
 from retriever.options import BuildOptions
+from retriever.progress import show_progress
 from retriever.store import RANK, PassageStore, write_store
 
 logger = logging.getLogger("retriever.build")  # not __main__, which nobody listens to
@@ -63,11 +62,11 @@ def build_index(
     source = _hash_corpus(corpus)
     with build_folder(folder, _make_plan(source, kind, options), is_replaced) as aside:
         if not (aside / RANK).exists():
-            with _progress("reading", source.bytes, "B") as bar:
+            with show_progress("reading", source.bytes, "bytes") as bar:
                 write_store(corpus, aside, bar.update)
         with closing(PassageStore(aside)) as store:
             kind = resolve_kind(kind, len(store), options)
-            with _progress("indexing", len(store), " passages") as bar:
+            with show_progress("indexing", len(store), "passages") as bar:
                 if ray_address:
                     from retriever.encode_ray import encode_with_ray
 
@@ -76,7 +75,7 @@ def build_index(
                 settings = load_kind(kind).write_index(store, aside, options, bar.update)
             manifest = Manifest(kind, len(store), source, settings)
         size = sum(path.stat().st_size for path in aside.iterdir())
-        with _progress("checksums", size, "B") as bar:
+        with show_progress("checksums", size, "bytes") as bar:
             write_manifest(aside, manifest, bar.update)
     return manifest
 
@@ -104,14 +103,8 @@ def _make_plan(source: FileFacts, kind: str, options: BuildOptions) -> dict[str,
 
 
 def _hash_corpus(corpus: Path) -> FileFacts:
-    with _progress("checking", corpus.stat().st_size, "B") as bar:
+    with show_progress("checking", corpus.stat().st_size, "bytes") as bar:
         return hash_file(corpus, bar.update)
-
-
-def _progress(label: str, total: int, unit: str) -> "tqdm[Any]":
-    # A log file gets a line every ten seconds, a terminal a moving bar.
-    wait_s = 0.1 if sys.stderr.isatty() else 10.0
-    return tqdm(desc=label, total=total, unit=unit, unit_scale=unit == "B", mininterval=wait_s)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import sys
 
 _MB = 2**20
 # glibc moves these two limits as it goes, and then keeps ever other blocks of some megabytes: the
@@ -25,7 +26,9 @@ SETTINGS = {
 
 
 def prepare_libraries() -> None:
-    """Set what is not set yet; call it before torch or FAISS is imported."""
+    """Set what is not set yet; call it before torch, FAISS or transformers is imported."""
+    if not sys.stderr.isatty():  # a bar in a log file is hundreds of lines
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # only glibc has it
     for name, (number, size) in _MALLOC.items():
         if mallopt is not None and name not in os.environ:

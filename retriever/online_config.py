@@ -160,11 +160,11 @@ def read_online_config(path: Path) -> OnlineConfig:
         raise OnlineConfigError(f"{path} holds no mapping; give url, results and fields.")
     try:
         config = TypeAdapter(OnlineConfig).validate_python(_overlay(given))
-        filled: dict[str, Any] = {
-            name: _fill_secrets(getattr(config, name), name) for name in _PRIVATE
-        }
+        headers = _fill_secrets(config.headers, "headers")
+        parameters = _fill_secrets(config.parameters, "parameters")
         used = _SECRET.findall(repr([config.headers, config.parameters]))
-        return replace(config, **filled, secrets=tuple(os.environ[name] for name in used))
+        secrets = tuple(os.environ[name] for name in used)
+        return replace(config, headers=headers, parameters=parameters, secrets=secrets)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from retriever.environment import prepare_libraries
 from retriever.errors import RetrievalError
 from retriever.evaluate.plot import plot_frontier
 from retriever.evaluate.quality import read_questions
@@ -21,6 +22,7 @@ from retriever.interrupts import restore_interrupts
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the rows are written, 2 with one line on stderr when not."""
     parsed = _parse(arguments)
+    prepare_libraries()
     restore_interrupts()
     knobs = {
         "nprobe": parsed.nprobe,

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,12 +113,17 @@ def lay_out(lines: Sequence[Sequence[str]]) -> str:
 
 def _measure_alone(setting: Setting, plan: Plan) -> Measured:
     queries = [question.text for question in plan.questions]
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(
+    # Not a Pool, which kills its process: that leaves semaphores behind, and a warning of them.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(
             measure,
-            (setting, queries, max(plan.top_ks), plan.batch_sizes),
-            {"encoder": plan.encoder, "threads": plan.threads},
-        )
+            setting,
+            queries,
+            max(plan.top_ks),
+            plan.batch_sizes,
+            encoder=plan.encoder,
+            threads=plan.threads,
+        ).result()
 
 
 def _find_reference(settings: Sequence[Setting], against: Path | None) -> Setting | None:

@@ -236,10 +236,12 @@ async def test_an_answer_that_came_too_late_is_kept_for_the_next_who_asks(slow, 
 async def test_closing_answers_what_waits(slow, make_batcher):
     batcher = make_batcher(max_batch=1)
     tasks = await begin(batcher, slow, (["a"], 1), (["b"], 1))
+    [thread] = batcher._thread._threads
     closing = asyncio.create_task(batcher.aclose())
     slow.gate.set()
     await closing
     assert all(task.done() for task in tasks)
+    assert not thread.is_alive()
 
 
 async def test_giving_up_takes_no_time_however_often_a_query_is_asked(slow, make_batcher):

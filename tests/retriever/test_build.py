@@ -58,6 +58,8 @@ def test_the_command_builds_and_says_so(tmp_path, corpus_file, run):
     )
     assert (status, names(tmp_path)) == (0, ["i"])
     assert "bm25 index of 12 passages" in stderr
+    assert "\r" not in stderr
+    assert len(stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,14 @@ def test_the_command_writes_rows_table_and_plot(
     assert "| bm25 | 1.000 | 0.667 |" in capfd.readouterr().out
 
 
+@pytest.mark.slow
+def test_a_log_file_gets_a_line_for_each_setting_and_no_more(flat_index, questions_file, run):
+    status, stderr = run(
+        "retriever.evaluate", "--index", flat_index, "--questions", questions_file, "--batch", "1"
+    )
+    assert (status, stderr) == (0, "flat  measured\n")  # no bars, no warning of left semaphores
+
+
 def test_a_missing_index_ends_the_command_with_one_line(questions_file, tmp_path, capfd) -> None:
     arguments = ["--index", str(tmp_path / "none"), "--questions", str(questions_file)]
     assert main(arguments) == 2
