@@ -10,7 +10,7 @@ PRESENT = $(wildcard $(SOURCES))
 INDEX ?= artifacts/indexes/quickstart
 PORT ?= 8000
 
-.PHONY: help setup setup-gpu format lint type test test-fast test-slow bench bench-retriever demo serve lock clean
+.PHONY: help setup setup-gpu format lint type test test-fast test-slow bench bench-retriever demo serve mutants lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,13 @@ serve: setup  ## retrieval server over INDEX (default: the quickstart's) on PORT
 	@test -d $(INDEX) || { echo "no index in $(INDEX): run ./train.sh quickstart first," \
 		"or make one with python -m retriever.build and give INDEX=folder" >&2; exit 1; }
 	@$(BIN)/python -m retriever.server --index $(INDEX) --host 127.0.0.1 --port $(PORT)
+
+# Not in the locks: nothing else needs it, and what it requires for its own runner is not used.
+MUTMUT = build/mutmut
+mutants: setup  ## break the core in small places: do its tests notice? (MODULES=file for one; an hour)
+	@test -d $(MUTMUT) || $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps \
+		--target $(MUTMUT) mutmut==3.8.1 libcst==1.9.0
+	@PYTHONPATH=$(MUTMUT) $(BIN)/python scripts/mutants.py $(MODULES)
 
 lock: setup  ## resolve requirements/*.lock again (UPGRADE=1 takes newer releases)
 	@$(BIN)/python scripts/lock.py $(if $(UPGRADE),--upgrade)

@@ -71,11 +71,11 @@ def fit_observation(
     """
     cap = room if cap is None else min(cap, room)
     if len(bodies) == 1:
-        fitted = _fit(bodies, write, codec, cap)
+        fitted = _fit(bodies[0], write, codec, cap)
         return fitted.observation if fitted else None
-    singles = [_fit([body], write, codec, cap) for body in bodies]
-    texts: list[Body] = [single.texts[0] for single in singles if single]
-    together = _fit(texts, write, codec, room) if len(texts) == len(bodies) else None
+    singles = [_fit(body, write, codec, cap) for body in bodies]
+    texts = [single.texts[0] for single in singles if single]
+    together = _fit_all(texts, write, codec, room) if len(texts) == len(bodies) else None
     if together is None:
         return None
     found = [single.observation for single in singles if single]
@@ -94,28 +94,18 @@ class _Fitted:
     texts: list[str]
 
 
-def _fit(bodies: Sequence[Body], write: Write, codec: Codec, room: int) -> _Fitted | None:
-    whole = _fit_all(bodies, write, codec, room)
-    if whole is not None:
+def _fit(body: Body, write: Write, codec: Codec, room: int) -> _Fitted | None:
+    whole = _fit_all([body], write, codec, room)
+    if whole is not None or isinstance(body, str):
         return whole
     # A passage whose title alone fills the room must not take the others with it.
-    kept = [
-        body
-        if isinstance(body, str)
-        else [p for p in body if _fit_all([[p]], write, codec, room) is not None]
-        for body in bodies
-    ]
-    while True:
-        fitted = _fit_all(kept, write, codec, room)
+    kept = [p for p in body if _fit_all([[p]], write, codec, room) is not None]
+    while kept:  # "Nothing was found" would be a lie about passages that only did not fit
+        fitted = _fit_all([kept], write, codec, room)
         if fitted is not None:
-            # "Nothing was found" would be a lie about passages that only did not fit.
-            is_lie = any(body and not left for body, left in zip(bodies, kept, strict=True))
-            observation = replace(fitted.observation, is_truncated=True)
-            return None if is_lie else replace(fitted, observation=observation)
-        longest = max((b for b in kept if not isinstance(b, str)), key=len, default=[])
-        if len(longest) <= 1:
-            return None
-        longest.pop()
+            return replace(fitted, observation=replace(fitted.observation, is_truncated=True))
+        kept.pop()
+    return None
 
 
 def _fit_all(bodies: Sequence[Body], write: Write, codec: Codec, room: int) -> _Fitted | None:

@@ -88,7 +88,7 @@ class TurnReader:
             self._has_failed = True
             logger.log(level, "%s raised", type(self._parser).__name__, exc_info=True)
             error = "the call could not be read"
-            return ExtractedToolCalls(ParseStatus.MALFORMED, content=text, error=error)
+            return ExtractedToolCalls(ParseStatus.MALFORMED, error=error)
 
     def _without_ending(self, turn: Turn) -> str:
         """Give the text of a turn without the token that ended it."""

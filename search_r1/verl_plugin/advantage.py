@@ -24,17 +24,14 @@ def grpo_masked_advantage(
     nothing, and under plain GRPO its 0 would still make its siblings look better than they were.
     A sibling left alone has nothing to be compared with and learns nothing either.
     """
-    is_sound = response_mask.bool().any(dim=-1).tolist()
-    sizes = Counter(uid for uid, sound in zip(index, is_sound, strict=True) if sound)
-    is_compared = [sound and sizes[uid] > 1 for uid, sound in zip(index, is_sound, strict=True)]
-    groups = [
-        uid if kept else f"alone_{row}"
-        for row, (uid, kept) in enumerate(zip(index, is_compared, strict=True))
-    ]
+    rows = list(zip(index, response_mask.bool().any(dim=-1).tolist(), strict=True))
+    sizes = Counter(uid for uid, is_sound in rows if is_sound)
+    is_compared = [is_sound and sizes[uid] > 1 for uid, is_sound in rows]
+    groups = [uid if is_compared[row] else f"alone_{row}" for row, (uid, _) in enumerate(rows)]
     advantages, returns = core_algos.compute_grpo_outcome_advantage(
         token_level_rewards,
         response_mask,
-        np.array(groups, dtype=object),
+        np.array(groups),
         norm_adv_by_std_in_grpo=config is None or config.get("norm_adv_by_std_in_grpo", True),
     )
     kept_rows = torch.tensor(is_compared).unsqueeze(-1)

@@ -139,15 +139,6 @@ def test_results_that_have_no_room_together_are_none(byte_codec):
     assert fit_several(bodies, byte_codec, TWO_TAGS + 16).text.count("X") == 8
 
 
-def test_the_longest_list_of_passages_loses_its_last_first(byte_codec):
-    many, few = [passage("x" * 90, f"m{n}") for n in range(3)], [passage("y" * 90, "f")]
-    texts = [number_passages([passage("")] * n) for n in (2, 1)]
-    room = len(PARSER.format_results(texts)) + 3 * 8
-    observation = fit_several([many, few], byte_codec, room)
-    assert observation.passage_ids[-1] == "f"
-    assert (observation.text.count("x"), observation.text.count("y")) == (16, 8)
-
-
 def test_a_title_without_room_costs_only_its_own_passage(byte_codec):
     three = [passage("one", "1"), passage("two", "2", title="T" * 500), passage("three", "3")]
     observation = fit_observation(three, PARSER, byte_codec, 200)

@@ -60,6 +60,7 @@ def test_strings_that_are_special_tokens_stop_as_tokens_and_all_others_as_string
     [
         ([1, 257], "x", 9, FinishReason.STOP),
         ([1, 258], "x", 9, FinishReason.STOP),
+        ([1, 2, 257], "x", 9, FinishReason.STOP),
         ([257, 1], "x", 9, FinishReason.ABORT),
         ([1, 2], "a <two>", 9, FinishReason.STOP),
         ([1, 2], "STOP", 2, FinishReason.STOP),
@@ -180,6 +181,13 @@ def test_no_other_turn_is_a_message(text, is_asked_for, stop_reason):
 def test_the_ending_token_is_no_part_of_a_message_and_its_text_elsewhere_is():
     assert read("a <|end|> b<|end|>", None, True)[0] == "a <|end|> b"
     assert read("<|end|> b", None, True)[0] == "<|end|> b"
+
+
+@pytest.mark.parametrize("ending", ["\t", "<|end|>"])
+def test_any_of_several_ending_tokens_is_taken_off(ending):
+    parser = Listing()
+    assert ByteCodec().decode(parser.stop_token_ids) == "\t"
+    assert read(f"{CALL}{ending}", parser)[1].overrun is False
 
 
 def test_a_call_with_its_ending_token_overruns_nothing():

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import struct
+from dataclasses import asdict
 
 import pytest
 
@@ -8,6 +9,7 @@ from search_r1.types import (
     CallRecord,
     FinishReason,
     Generation,
+    Passage,
     StopReason,
     ToolCall,
     Trajectory,
@@ -36,6 +38,93 @@ def trajectory():
     record.turns = [first, Turn("d", 5, 1, FinishReason.EOS, 0.25)]
     record.stop_reason = StopReason.NO_ACTION
     return record
+
+
+def test_reasons_are_written_as_dumps_and_metrics_have_them():
+    assert {reason.name: reason.value for reason in FinishReason} == {
+        "STOP": "stop",
+        "EOS": "eos",
+        "LENGTH": "length",
+        "ABORT": "abort",
+    }
+    assert {reason.name: reason.value for reason in StopReason} == {
+        "ANSWER": "answer",
+        "NO_ACTION": "no_action",
+        "SEARCH_LIMIT": "search_limit",
+        "RESPONSE_LENGTH": "response_length",
+        "RETRIEVER_FAILED": "retriever_failed",
+        "TOOL_FAILED": "tool_failed",
+        "ABORTED": "aborted",
+    }
+
+
+def test_a_new_turn_has_done_nothing_yet():
+    assert asdict(Turn("text", 3, 4, FinishReason.EOS, 0.5)) == {
+        "model_text": "text",
+        "start": 3,
+        "num_ids": 4,
+        "stop_reason": FinishReason.EOS,
+        "generate_s": 0.5,
+        "context_digest": "",
+        "call": None,
+        "calls": [],
+        "well_formed": False,
+        "is_malformed_call": False,
+        "error": None,
+        "overrun": False,
+        "observation_text": "",
+        "num_observation_ids": 0,
+        "observation_truncated": False,
+        "passage_ids": [],
+        "tool_s": 0.0,
+        "opening": "",
+    }
+
+
+def test_a_new_trajectory_holds_its_prompt_and_nothing_else():
+    assert asdict(Trajectory("u", "q", ["g"], [1])) == {
+        "uid": "u",
+        "question": "q",
+        "gold_answers": ["g"],
+        "prompt_ids": [1],
+        "response_ids": [],
+        "response_mask": [],
+        "response_logprobs": [],
+        "turns": [],
+        "prediction": None,
+        "stop_reason": None,
+        "reward": {},
+        "step": -1,
+        "metadata": {},
+    }
+
+
+def test_what_is_not_said_of_a_call_a_passage_or_a_generation_is_nothing():
+    assert CallRecord("add", {}, "ok", 0.1).is_search is False
+    assert Passage("1", "T", "x").score is None
+    assert asdict(Generation([1], [-0.5])) == {
+        "ids": [1],
+        "logprobs": [-0.5],
+        "context_digest": "",
+        "metadata": {},
+    }
+
+
+def test_calls_and_searches_are_counted_over_the_turns_whose_results_were_read():
+    def turn(*calls, num_observation_ids=9):
+        made = Turn("", 0, 1, FinishReason.STOP, 0.0, calls=list(calls))
+        made.num_observation_ids = num_observation_ids
+        return made
+
+    found, failed = CallRecord("s", {}, "ok", 0.1, True), CallRecord("s", {}, "timeout", 0.1, True)
+    added = CallRecord("add", {}, "ok", 0.1)
+    record = Trajectory("u", "q", [], [1])
+    record.turns = [
+        turn(added, found, failed),
+        turn(found, found, num_observation_ids=1),
+        turn(found, added, num_observation_ids=0),
+    ]
+    assert (record.num_calls, record.num_searches) == (5, 3)
 
 
 def test_ids_mask_and_logprobs_grow_together(trajectory):

@@ -20,6 +20,8 @@ ROW = {"document": {"id": "7", "title": "T", "text": "x", "contents": '"T"\nx'},
 class FlakyServer(ThreadingHTTPServer):
     """Gives the scripted answers in turn, then its usual one; keeps what it was asked.
 
+    Asked whether it is ready, it gives those of ``readiness`` (status, content) and then says yes.
+
     An answer is None (hits), seconds to wait before the hits, "drop" (close the connection without
     an answer), "trickle" (a byte now and then), or (status, content, headers).
     """
@@ -30,6 +32,7 @@ class FlakyServer(ThreadingHTTPServer):
     def __init__(self, port=0):
         super().__init__(("127.0.0.1", port), FlakyHandler)
         self.script = []
+        self.readiness = []
         self.usual = None
         self.bodies = []
         self.headers = []
@@ -71,7 +74,9 @@ class FlakyHandler(BaseHTTPRequestHandler):
         super().finish()
 
     def do_GET(self):
-        self.reply(200, '{"status": "ready"}', {})
+        script = self.server.readiness
+        status, content = script.pop(0) if script else (200, '{"status": "ready"}')
+        self.reply(status, content, {})
 
     def do_POST(self):
         server = self.server

@@ -88,7 +88,7 @@ def test_a_group_of_failures_only_learns_nothing(torch, masked_advantage):
 
 def test_a_batch_with_a_group_missing_is_refused(torch, masked_advantage):
     scores, mask = batch(torch, [1.0, 0.0], [5, 4])
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="longer than argument 1"):
         masked_advantage(
             token_level_rewards=scores, response_mask=mask, index=np.array(["a"]), config={}
         )
