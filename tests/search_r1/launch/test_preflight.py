@@ -1,7 +1,6 @@
 import json
 import socket
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +17,7 @@ from tests.tiny_retriever import serve_passages
 GIB = 2**30
 
 
-def save_size(folder: Path, embedding: list[int], rest: int, layers: int, inner: int) -> None:
+def save_size(folder: Path, embedding: list[int], rest: int, layers: int, inner: int):
     """Write the config and the header of a model's file; the weights are not there."""
     shapes = [embedding, *[[rest // 24]] * 24]
     tensors = {f"t{i}": {"dtype": "BF16", "shape": shape} for i, shape in enumerate(shapes)}
@@ -29,14 +28,14 @@ def save_size(folder: Path, embedding: list[int], rest: int, layers: int, inner:
     (folder / "config.json").write_text(json.dumps(sizes | {"num_hidden_layers": layers}))
 
 
-def save_half_billion(config: dict[str, Any]) -> None:
+def save_half_billion(config):
     """Put a model of Qwen2.5-0.5B's sizes into the place of the quickstart's."""
     folder = Path(config["actor_rollout_ref"]["model"]["path"])
     save_size(folder, [151936, 896], 357_898_112, layers=24, inner=4864)
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def config(tmp_path, monkeypatch):
     """A config whose files exist, on the CPU."""
     monkeypatch.setenv("SEARCH_R1_ARTIFACTS", str(tmp_path))
     monkeypatch.setenv("SEARCH_R1_RUNS", str(tmp_path / "runs"))
@@ -73,20 +72,18 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     }
 
 
-def only_problem(config: dict[str, Any]) -> str:
+def only_problem(config):
     (problem,) = preflight.problems(config)
     assert "\n" not in problem
     return problem
 
 
-def test_a_machine_with_everything_has_no_problems(config: dict[str, Any]) -> None:
+def test_a_machine_with_everything_has_no_problems(config):
     assert preflight.problems(config) == []
     preflight.require_ready(config)
 
 
-def test_every_missing_file_is_named_with_what_makes_it(
-    config: dict[str, Any], tmp_path: Path
-) -> None:
+def test_every_missing_file_is_named_with_what_makes_it(config, tmp_path):
     config["data"]["train_files"] = [
         str(tmp_path / "questions/nq/train.parquet"),
         str(tmp_path / "questions/hotpotqa/train.parquet"),
@@ -102,9 +99,7 @@ def test_every_missing_file_is_named_with_what_makes_it(
 
 
 @pytest.mark.parametrize("name", ["cold_start", "evaluation"])
-def test_too_few_questions_for_a_stage_are_told(
-    config: dict[str, Any], tmp_path: Path, name: str
-) -> None:
+def test_too_few_questions_for_a_stage_are_told(config, tmp_path, name):
     path = tmp_path / "questions.parquet"
     asked = [("nq", Question(str(i), f"who wrote book {i}?", ("Stoker",))) for i in range(3)]
     write_rows(make_rows(asked, "test", "bare"), path)
@@ -124,7 +119,7 @@ def test_too_few_questions_for_a_stage_are_told(
     assert "has no column data_source, reward_model" in only_problem(config)
 
 
-def test_a_model_on_a_hub_is_not_looked_for_on_disk(config: dict[str, Any]) -> None:
+def test_a_model_on_a_hub_is_not_looked_for_on_disk(config):
     assert preflight.remarks(config) == []
     config["actor_rollout_ref"]["model"]["path"] = "Qwen/Qwen2.5-3B"
     assert preflight.problems(config) == []
@@ -136,9 +131,7 @@ def test_a_model_on_a_hub_is_not_looked_for_on_disk(config: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("name", ["grpo", "rloo", "reinforce_plus_plus_baseline"])
-def test_an_estimator_that_lost_trajectories_move_is_remarked_on(
-    config: dict[str, Any], name: str
-) -> None:
+def test_an_estimator_that_lost_trajectories_move_is_remarked_on(config, name):
     assert preflight.remarks(config) == []
     config["algorithm"]["adv_estimator"] = name
     (remark,) = preflight.remarks(config)
@@ -147,25 +140,25 @@ def test_an_estimator_that_lost_trajectories_move_is_remarked_on(
     assert preflight.remarks(config) == []
 
 
-def test_quickstart_files_are_recognised(config: dict[str, Any], tmp_path: Path) -> None:
+def test_quickstart_files_are_recognised(config, tmp_path):
     assert not preflight.uses_quickstart(config)
     config["data"]["train_files"] = str(tmp_path / "questions/quickstart/train.parquet")
     assert preflight.uses_quickstart(config)
 
 
-def test_too_little_memory_is_told(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_told(config, monkeypatch):
     monkeypatch.setattr(preflight, "available_memory_bytes", lambda: 2 * GIB)
     problem = only_problem(config)
     assert problem.startswith("2.0 GiB of memory are free, of which Ray leaves ")
     assert problem.endswith("data.max_response_length tokens fits.")
 
 
-def test_the_quickstart_needs_what_was_measured(config: dict[str, Any]) -> None:
+def test_the_quickstart_needs_what_was_measured(config):
     """docs/runs/2026-11-24-quickstart: 13.15 GiB, in fp32 with micro-batches of 1280 tokens."""
     assert memory_need_gb(config) == pytest.approx(13.15, abs=0.2)
 
 
-def test_memory_goes_by_vocabulary_layers_and_compute_type(config: dict[str, Any]) -> None:
+def test_memory_goes_by_vocabulary_layers_and_compute_type(config):
     small = memory_need_gb(config)
     save_half_billion(config)
     large = memory_need_gb(config)
@@ -181,9 +174,7 @@ def test_memory_goes_by_vocabulary_layers_and_compute_type(config: dict[str, Any
     assert narrow < large - 2
 
 
-def test_the_micro_batch_that_fits_is_named(
-    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_micro_batch_that_fits_is_named(config, monkeypatch):
     save_half_billion(config)
     monkeypatch.setattr(preflight, "meminfo_bytes", lambda _: 25 * GIB)
     monkeypatch.setattr(preflight, "available_memory_bytes", lambda: int(25.5 * GIB))
@@ -198,7 +189,7 @@ def test_the_micro_batch_that_fits_is_named(
     assert " or set search_r1.compute_dtype=bf16 actor_rollout_ref." in only_problem(config)
 
 
-def test_the_bucket_of_the_weights_holds_the_largest_tensor(config: dict[str, Any]) -> None:
+def test_the_bucket_of_the_weights_holds_the_largest_tensor(config):
     engine = config["actor_rollout_ref"]["rollout"]["checkpoint_engine"]
     needs.fill_bucket(config)
     assert engine["update_weights_bucket_megabytes"] == 128, "108 MiB are enough for SmolLM2"
@@ -213,14 +204,14 @@ def test_the_bucket_of_the_weights_holds_the_largest_tensor(config: dict[str, An
     assert engine["update_weights_bucket_megabytes"] == 600, "an override wins"
 
 
-def test_a_critic_takes_memory_and_disk_too(config: dict[str, Any]) -> None:
+def test_a_critic_takes_memory_and_disk_too(config):
     alone = memory_need_gb(config), preflight.disk_need_gb(config)
     config["algorithm"]["adv_estimator"] = "gae"
     both = memory_need_gb(config), preflight.disk_need_gb(config)
     assert all(two > one for one, two in zip(alone, both, strict=True) if one and two)
 
 
-def test_a_missing_reward_function_or_checkpoint_is_told(config: dict[str, Any]) -> None:
+def test_a_missing_reward_function_or_checkpoint_is_told(config):
     reward = config["reward"]["custom_reward_function"]
     reward["path"] = "pkg://search_r1.verl_plugin.reward"
     assert preflight.problems(config) == []
@@ -235,12 +226,12 @@ def test_a_missing_reward_function_or_checkpoint_is_told(config: dict[str, Any])
     )
 
 
-def test_too_little_disk_is_told(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_is_told(config, monkeypatch):
     monkeypatch.setattr(preflight, "disk_need_gb", lambda _: 10**6)
     assert "trainer.save_freq=-1" in only_problem(config)
 
 
-def test_a_taken_port_is_told(config: dict[str, Any]) -> None:
+def test_a_taken_port_is_told(config):
     with socket.socket() as taken:
         taken.bind((HOST, 0))
         taken.listen()
@@ -250,14 +241,14 @@ def test_a_taken_port_is_told(config: dict[str, Any]) -> None:
     assert preflight.problems(config) == []
 
 
-def test_a_retriever_that_does_not_answer_is_told(config: dict[str, Any]) -> None:
+def test_a_retriever_that_does_not_answer_is_told(config):
     config["search_r1"]["retriever"] = {"client": {"url": f"http://{HOST}:9"}, "index": None}
     assert only_problem(config).startswith(f"no retrieval server answers at http://{HOST}:9; ")
 
 
 def test_a_guarded_retriever_is_asked_with_the_token_of_the_environment(
-    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    config, tmp_path, monkeypatch
+):
     monkeypatch.delenv("RETRIEVER_TOKEN", raising=False)
     passages = [{"id": "1", "title": "Dracula", "text": "a novel"}]
     (tmp_path / "guarded").mkdir()
@@ -271,8 +262,8 @@ def test_a_guarded_retriever_is_asked_with_the_token_of_the_environment(
 
 @pytest.mark.parametrize(("status", "serves"), [(200, True), (404, True), (503, False)])
 def test_a_server_without_ready_is_accepted_as_search_r1s_own(
-    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, status: int, serves: bool
-) -> None:
+    config, monkeypatch, status: int, serves: bool
+):
     url = "https://passages.example/wiki"
     config["search_r1"]["retriever"] = {"client": {"url": url}, "index": None}
     asked = []
@@ -286,12 +277,12 @@ def test_a_server_without_ready_is_accepted_as_search_r1s_own(
     assert asked == [url]
 
 
-def test_another_python_is_told(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_python_is_told(config, monkeypatch):
     monkeypatch.setattr(preflight.sys, "version_info", (3, 14, 0))
     assert only_problem(config).startswith("this is Python 3.14; the pinned packages need 3.11")
 
 
-def test_missing_gpus_are_told(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_gpus_are_told(config, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.setattr(preflight, "_is_installed", lambda package: False)
     config["trainer"] |= {"device": "cuda", "n_gpus_per_node": 8}
@@ -300,6 +291,6 @@ def test_missing_gpus_are_told(config: dict[str, Any], monkeypatch: pytest.Monke
     assert preflight.problems(config) == []
 
 
-def test_gpus_hidden_from_this_process_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_hidden_from_this_process_do_not_count(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert preflight.count_gpus() == 0
