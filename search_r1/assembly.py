@@ -133,7 +133,7 @@ def assemble(
         style = ChatStyle(template, parser)
     else:
         _check_raw_results(parser, codec, form)
-        style = RawStyle(codec, parser, template)
+        style = RawStyle(codec, parser, template, codec.opening_ids)
     return LoopParts(codec, parser, tools, style, template, config)
 
 

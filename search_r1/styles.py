@@ -46,11 +46,17 @@ class RawStyle:
         codec: The policy's tokenizer.
         parser: The call format.
         template: Chat template for the prompt; its messages' contents as they are when None.
+        opening_ids: What a prompt without a template begins with, for models trained so.
     """
 
     def __init__(
-        self, codec: Codec, parser: ToolParser, template: ChatTemplate | None = None
+        self,
+        codec: Codec,
+        parser: ToolParser,
+        template: ChatTemplate | None = None,
+        opening_ids: Sequence[int] = (),
     ) -> None:
+        self._opening_ids = list(opening_ids)
         self._codec = codec
         self._parser = parser
         self._template = template
@@ -61,7 +67,7 @@ class RawStyle:
         if self._template is not None:
             return self._template.prompt_ids(messages)
         text = "".join(message["content"] for message in messages)
-        return self._codec.encode(defuse(text, self._special_tokens))
+        return self._opening_ids + self._codec.encode(defuse(text, self._special_tokens))
 
     def results(self, texts: Sequence[str], is_turn_closed: bool) -> Encoded:
         """Encode the results between the parser's tags; none can bring in a special token.

@@ -73,6 +73,9 @@ class HfCodec:
         self._anchor_ids: list[int] = []
         if self.decode([*self._encode_alone("x"), *self._encode_alone("x")]) != "xx":
             self._anchor_ids = self._encode_alone(_ANCHOR)
+        alone, whole = self._encode_alone("x"), list(self._tokenizer.encode("x").ids)
+        self.opening_ids = whole[: whole.index(alone[0])]
+        """What the tokenizer begins every text with, such as Llama's ``<|begin_of_text|>``."""
         self._encode = functools.lru_cache(_REMEMBERED_TEXTS)(self._encode_after_anchor)
         back = self.decode(self.encode(_SAMPLE))
         if back != _SAMPLE:

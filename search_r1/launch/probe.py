@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,6 +24,7 @@ from search_r1.launch.outlook import ESTIMATE
 from search_r1.launch.stages import find_cold_start
 from search_r1.progress import ProgressFile
 from search_r1.prompts import build_prompt
+from search_r1.rows import read_rows
 
 LIMIT_S = 20.0
 _PROMPTS = 64  # question rows whose prompts are measured
@@ -99,12 +101,11 @@ def _speed(work: Callable[[], int], share_s: float, deadline: float) -> float:
 
 def mean_prompt_tokens(config: Mapping[str, Any]) -> float:
     """Measure the prompts of the first training questions, in the prompt that the config names."""
-    import pyarrow.parquet
     from transformers import AutoTokenizer
 
     files, name = config["data"]["train_files"], config["search_r1"].get("prompt")
-    file = pyarrow.parquet.ParquetFile(files if isinstance(files, str) else files[0])
-    rows = next(file.iter_batches(_PROMPTS, columns=["prompt", "extra_info"])).to_pylist()
+    file = files if isinstance(files, str) else files[0]
+    rows = islice(read_rows(file, needs_question=name is not None), _PROMPTS)
     tokenizer = AutoTokenizer.from_pretrained(config["actor_rollout_ref"]["model"]["path"])
     prompts = [
         build_prompt(name, row["extra_info"]["question"]) if name else row["prompt"] for row in rows

@@ -1,8 +1,13 @@
+import copy
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import processors
 
+from search_r1.assembly import FormatConfig, assemble
 from search_r1.demo import TokenizerFileCodec
+from search_r1.loop import LoopConfig
 from search_r1.tokens import HfCodec
 
 
@@ -16,6 +21,22 @@ def test_no_special_token_is_added_or_recognised(tokenizer, codec):
         ids = codec.encode(text)
         assert not set(ids) & set(tokenizer.all_special_ids)
         assert codec.decode(ids) == text
+
+
+def test_a_raw_prompt_begins_as_the_tokenizer_begins_a_text(bpe_tokenizer):
+    """Llama and Gemma were trained with a token before every text."""
+    opening = copy.deepcopy(bpe_tokenizer)
+    user = opening.convert_tokens_to_ids("<|user|>")
+    opening.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|user|> $A", special_tokens=[("<|user|>", user)]
+    )
+    for tokenizer, ids in ((opening, [user]), (bpe_tokenizer, [])):
+        parts = assemble(tokenizer, (), FormatConfig(), LoopConfig(), object())
+        encoded = parts.codec.encode("who wrote it?")
+        assert tokenizer.encode("who wrote it?") == ids + encoded
+        prompt = [{"role": "user", "content": "who wrote it?"}]
+        assert parts.style.prompt_ids(prompt) == ids + encoded
+        assert user not in parts.style.correction("no", False).ids, "that is no beginning"
 
 
 def test_special_tokens_that_were_sampled_are_decoded_to_their_text(tokenizer, codec):
