@@ -11,6 +11,7 @@ import pytest
 
 from retriever.batcher import Batcher, QueueFullError, SearchFailedError
 from retriever.cache import AnswerCache
+from retriever.errors import SearchUnavailableError
 from retriever.limits import Limits
 from retriever.metrics import Metrics
 from retriever.pace import Pace
@@ -26,6 +27,7 @@ class StepwiseRetriever:
     def __init__(self):
         self.steps = threading.Semaphore(0)
         self.searches = []
+        self.failure = ZeroDivisionError("poison")
 
     def allow(self, steps=1000):
         self.steps.release(steps)
@@ -34,7 +36,7 @@ class StepwiseRetriever:
         self.searches.append((queries, top_k))
         assert self.steps.acquire(timeout=100)
         if any(query.startswith("poison") for query in queries):
-            raise ZeroDivisionError("poison")
+            raise self.failure
         return [[Hit(Passage(f"{q}{n}", "", q), 1.0) for n in range(top_k)] for q in queries]
 
     async def wait_for_search(self, number):
@@ -109,11 +111,14 @@ async def test_a_query_is_asked_anew_after_it_failed(batcher, engine):
 
 
 async def test_a_request_fails_once_though_two_of_its_queries_do(batcher, engine):
+    engine.failure = SearchUnavailableError("down")  # so that both fail together
     engine.allow()
     failing = submit(batcher, "poison1", "poison2", "a")
+    working = batcher._working
     with pytest.raises(SearchFailedError):
         await failing.answer
     batcher.drop(failing)
+    await working  # raises what it met
     assert await read(submit(batcher, "b")) == [["b0"]]
     assert batcher.waiting == 0
 
@@ -186,17 +191,16 @@ async def test_those_who_were_answered_together_are_waited_for(batcher, engine, 
     assert engine.searches[2:] == [(["d", "e"], 1)]
 
 
-async def test_those_who_came_during_a_search_are_waited_for_too(batcher, engine, monkeypatch):
+async def test_those_who_came_during_a_search_are_part_of_the_crowd(batcher, engine, monkeypatch):
     monkeypatch.setattr(Pace, "window_s", 900.0)
-    batcher._pace.batch_size = 1
     first = submit(batcher, "first")
     await engine.wait_for_search(1)
-    waiting = [submit(batcher, query) for query in "ab"]
-    engine.allow(1)
-    await read(first)
-    assert batcher._crowd == 3  # it was answered, two waited
+    waiting = submit(batcher, "a")
     engine.allow()
-    await asyncio.gather(*map(read, waiting))
+    await read(first)
+    back = submit(batcher, "b")
+    await asyncio.gather(read(waiting), read(back))
+    assert engine.searches[1:] == [(["a", "b"], 1)]
 
 
 async def test_a_lone_client_waits_for_nobody(batcher, engine, monkeypatch):
