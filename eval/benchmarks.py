@@ -26,7 +26,7 @@ from data_prep.steps import DataPrepError, artifacts_dir
 from search_r1.prompts import build_prompt
 from search_r1.rows import Row
 
-_PROMPT = "bare"  # rows need one; what a question is put into is the method's
+_PROMPT = "search_r1"  # where neither the config nor --prompt names one
 
 
 @dataclass(frozen=True, slots=True)
