@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from data_prep.steps import DataPrepError
 from eval.benchmarks import uid_of
@@ -61,7 +60,7 @@ class Pass:
     def missing(self, rows: Sequence[Row]) -> list[Row]:
         """Give the questions without a trajectory; what infrastructure ended counts as none."""
         kept = self._kept()
-        return [row for row in rows if _is_lost(kept.get(uid_of(row)))]
+        return [row for row in rows if kept.get(uid_of(row), _NOTHING).is_lost]
 
     def tidy(self, rows: Sequence[Row]) -> None:
         """Leave one line per question, in the order of the questions; whole or not at all.
@@ -77,29 +76,32 @@ class Pass:
                 f"{strangers[0]}; give another --name or --out, or delete that file."
             )
         partial = self.path.with_suffix(".partial")
-        partial.write_bytes(b"".join(kept[uid] + b"\n" for uid in order if uid in kept))
+        partial.write_bytes(b"".join(kept[uid].text + b"\n" for uid in order if uid in kept))
         partial.replace(self.path)
 
-    def _kept(self) -> dict[str, bytes]:
+    def _kept(self) -> dict[str, _Line]:
         """Give the line of every question; a torn one is none, and one that was lost gives way."""
-        kept: dict[str, bytes] = {}
-        for line in self.path.read_bytes().split(b"\n") if self.path.is_file() else []:
-            record = _read(line)
-            if record and _is_lost(kept.get(record["uid"])):
-                kept[record["uid"]] = line
+        kept: dict[str, _Line] = {}
+        for text in self.path.read_bytes().split(b"\n") if self.path.is_file() else []:
+            try:
+                record = json.loads(text)
+            except ValueError:
+                continue
+            if kept.get(record["uid"], _NOTHING).is_lost:
+                kept[record["uid"]] = _Line(text, record["stop_reason"] in INFRASTRUCTURE)
         return kept
 
 
-def _is_lost(line: bytes | None) -> bool:
-    return line is None or json.loads(line)["stop_reason"] in INFRASTRUCTURE
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a file of trajectories."""
+
+    text: bytes
+    is_lost: bool
+    """Infrastructure ended the trajectory."""
 
 
-def _read(line: bytes) -> Mapping[str, Any] | None:
-    try:
-        record: Mapping[str, Any] = json.loads(line)
-    except ValueError:
-        return None
-    return record
+_NOTHING = _Line(b"", is_lost=True)
 
 
 def read_plan(path: Path) -> list[Answerer]:

@@ -69,16 +69,17 @@ class Evaluator:
         with one.path.open("a", encoding="utf-8", errors="replace") as file:
             async with asyncio.TaskGroup() as tasks:
                 for row in one.missing(rows):
-                    tasks.create_task(self._answer(one, row, file, limit))
+                    await limit.acquire()
+                    task = tasks.create_task(self._answer(one, row, file))
+                    task.add_done_callback(lambda _: limit.release())
         one.tidy(rows)
 
-    async def _answer(self, one: Pass, row: Row, file: IO[str], limit: asyncio.Semaphore) -> None:
-        async with limit:
-            while True:
-                trajectory = await self._roll_out(one, row)
-                if trajectory.stop_reason is not StopReason.RETRIEVER_FAILED:
-                    break
-                await self._asking.retriever.search(["is anybody there?"], 1)  # waits, or raises
+    async def _answer(self, one: Pass, row: Row, file: IO[str]) -> None:
+        while True:
+            trajectory = await self._roll_out(one, row)
+            if trajectory.stop_reason is not StopReason.RETRIEVER_FAILED:
+                break
+            await self._asking.retriever.search(["is anybody there?"], 1)  # waits, or raises
         trajectory.reward = score(trajectory, self._asking.rewards)
         file.write(json.dumps(trajectory.to_json(), ensure_ascii=False) + "\n")
         file.flush()

@@ -57,10 +57,12 @@ class Manifest:
         if not path.exists():
             return
         before = read_manifest(path)
+        # The same weights may lie elsewhere; without them the name must do.
+        aside = {"code", "versions", "in_training"} | ({"model"} if self.model_sha256 else set())
         changed = [
             key
             for key, value in asdict(self).items()
-            if key not in ("code", "versions", "in_training") and value != getattr(before, key)
+            if key not in aside and value != getattr(before, key)
         ]
         if changed:
             key = changed[0]

@@ -13,6 +13,7 @@ from search_r1.loop import LoopConfig
 from search_r1.policies.scripted import ScriptedPolicy
 from search_r1.progress import ProgressFile
 from search_r1.rewards import RewardConfig
+from search_r1.search_client import RetrieverUnavailable
 from search_r1.types import Passage
 
 ANSWERS = {"who wrote Dracula?": "Bram Stoker", "what is the capital of France?": "Paris"}
@@ -60,10 +61,13 @@ class Searcher:
     """Finds one passage for everything, after as many failures as it is given."""
 
     def __init__(self):
-        self.queries = []
+        self.queries, self.failures = [], 0
 
     async def search(self, queries, top_k):
         self.queries += queries
+        if self.failures:
+            self.failures -= 1
+            raise RetrieverUnavailable("down")
         return [[Passage("1", "Dracula", "a novel by Bram Stoker")][:top_k] for _ in queries]
 
 

@@ -277,3 +277,13 @@ def test_an_oracle_gives_only_passages_with_a_gold_answer(run, pass_of):
     given = {r["question"]: r["metadata"]["given"] for r in read_lines(one.path)}
     assert given["who wrote Dracula?"] == ["1"]
     assert given["what is the capital of France?"] == []
+
+
+def test_what_the_retriever_failed_on_is_asked_again_and_never_scored(run, pass_of, searcher):
+    one = pass_of("search_always")
+    searcher.failures = 2
+    run(one)
+    records = read_lines(one.path)
+    assert {record["stop_reason"] for record in records} == {"answer"}
+    assert len(records) == 5
+    assert searcher.queries.count("is anybody there?") == 2
