@@ -185,6 +185,16 @@ def test_a_dump_is_plain_json_with_the_documented_keys(trajectory):
     assert record["gold_answers"] == ["a", "é"]
 
 
+def test_a_dump_holds_plain_strings_for_every_reason(trajectory):
+    record = trajectory.to_json()
+    reasons = [record["stop_reason"], *(turn["stop_reason"] for turn in record["turns"])]
+    assert [(type(reason), reason) for reason in reasons] == [
+        (str, "no_action"),
+        (str, "stop"),
+        (str, "eos"),
+    ]
+
+
 def test_an_unfinished_trajectory_can_be_dumped():
     assert Trajectory("u", "q", [], [1]).to_json()["stop_reason"] is None
 
