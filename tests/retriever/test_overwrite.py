@@ -89,7 +89,7 @@ def test_an_empty_folder_is_no_obstacle_to_an_overwrite(tmp_path, new_corpus):
 
 
 def fail_to_build(folder, error, **files):
-    with build_folder(folder, {"kind": "bm25"}, is_replaced=False) as aside:
+    with build_folder(folder, {"kind": "bm25", "corpus": 7}, is_replaced=False) as aside:
         for name, content in files.items():
             (aside / name.replace("_", ".")).write_text(content)
         raise error
@@ -110,7 +110,7 @@ def test_a_build_of_the_same_goes_on_and_forgets_what_was_half_written(tmp_path,
     with pytest.raises(OSError, match="disk full"):
         fail_to_build(tmp_path / "i", OSError("disk full"), whole="kept", torn_part="half")
     assert names(tmp_path) == [".i.building"]
-    with build_folder(tmp_path / "i", {"kind": "bm25"}, False) as aside:
+    with build_folder(tmp_path / "i", {"corpus": 7, "kind": "bm25"}, False) as aside:
         assert names(aside) == ["build.json", "whole"]
     assert "going on with the build that was interrupted" in caplog.text
     assert names(tmp_path / "i") == ["whole"]
@@ -132,6 +132,7 @@ def test_a_lock_file_that_was_replaced_while_it_was_opened_is_not_taken_for_the_
         calls.append(operation)
         if len(calls) == 1:  # its last holder removes it, another takes a new one
             (tmp_path / ".i.building.lock").unlink()
+            (tmp_path / ".i.building.lock").touch()
         flock(file, operation)
 
     monkeypatch.setattr(fcntl, "flock", replace_first)
