@@ -56,7 +56,7 @@ limits = st.fixed_dictionaries(
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(script=st.lists(turns, min_size=6, max_size=6), limits=limits)
 def test_no_script_and_no_budget_breaks_a_limit(byte_codec, rollout, check_exact, script, limits):
     trajectory, policy, _ = rollout(byte_codec, script, **limits)

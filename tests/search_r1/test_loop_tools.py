@@ -234,7 +234,7 @@ scripts = st.lists(st.lists(pieces, min_size=1, max_size=4).map("".join), min_si
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(script=scripts, style=st.sampled_from(["chat", "raw"]), budget=st.integers(5, 120))
 def test_no_token_that_is_there_ever_changes(
     run_tools, chat_codec, check_exact, script, style, budget

@@ -180,7 +180,7 @@ passages_of_any_text = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(found=passages_of_any_text, room=st.integers(-5, 400), is_bpe=st.booleans())
 def test_any_passages_fit_any_room(byte_codec, bpe_codec, found, room, is_bpe):
     codec = bpe_codec if is_bpe else byte_codec

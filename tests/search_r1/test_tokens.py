@@ -58,7 +58,7 @@ def test_decoding_cleans_nothing_up(codec, text):
     assert codec.decode(codec.encode(text)) == text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text(max_size=60), other=st.text(max_size=60))
 def test_concatenated_ids_decode_to_concatenated_text(bpe_codec, text, other):
     assert bpe_codec.decode(bpe_codec.encode(text) + bpe_codec.encode(other)) == text + other
