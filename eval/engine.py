@@ -73,6 +73,12 @@ def parts_for(model: str, form: FormatConfig, limits: LoopConfig, searcher: Sear
     """
     from transformers import AutoTokenizer
 
+    folder = Path(model)
+    if not folder.is_dir() and (folder.is_absolute() or len(folder.parts) != 2):
+        raise DataPrepError(
+            f"--model: there is no folder {folder}; name one that save_pretrained wrote, such as a "
+            "checkpoint's actor/huggingface, or a model on the hub as OWNER/NAME."
+        )
     try:
         require_model(model, "--model")
         tokenizer = AutoTokenizer.from_pretrained(model)

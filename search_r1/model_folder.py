@@ -9,18 +9,13 @@ def require_model(path: str, named_by: str) -> None:
     """Check a model's folder; the name of a model on a hub passes.
 
     Args:
-        path: Folder, or name on a hub.
+        path: Folder, or name on a hub; a folder that is not there passes too.
         named_by: What gave it, such as a config key.
 
     Raises:
-        ValueError: If it is a folder without a ``config.json``, or neither folder nor such a name.
+        ValueError: If it is a folder without a ``config.json``.
     """
     folder = Path(path)
-    if not folder.is_dir() and (folder.is_absolute() or len(folder.parts) != 2):
-        raise ValueError(
-            f"{named_by}: there is no folder {folder}; name one that save_pretrained wrote, such "
-            "as a checkpoint's actor/huggingface, or a model on the hub as OWNER/NAME."
-        )
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise ValueError(
             f"{named_by}: {folder} holds no model (there is no config.json); name a folder that "

@@ -29,6 +29,7 @@ _POLL_S = 0.05
 
 def run(materials: Materials) -> dict[str, Any]:
     """Measure the speed with the real encoder and the memory with a tiny one."""
+    materials.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=materials.folder) as folder:
         speed = _speed(materials, Path(folder))
         return {"speed": speed, "memory": _memory(Path(folder))}
