@@ -17,7 +17,13 @@ config = {
     },
     "data": {"train_batch_size": 6, "train_files": "", "val_files": ""},
     "reward": {"custom_reward_function": {"path": None}},
-    "actor_rollout_ref": {"model": {"path": "hub/model"}, "rollout": {"n": 6}},
+    "actor_rollout_ref": {
+        "model": {"path": "hub/model"},
+        "rollout": {
+            "n": 6,
+            "checkpoint_engine": {"update_weights_bucket_megabytes": None},
+        },
+    },
     "critic": {"model": {"path": None}},
     "search_r1": {"retriever": {"client": {}, "index": index}, "env": {"A_VARIABLE": "1"}},
     "ray_kwargs": {"ray_init": {"address": "local"}},
