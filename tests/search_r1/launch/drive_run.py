@@ -25,6 +25,7 @@ config = {
         },
     },
     "critic": {"model": {"path": None}},
+    "algorithm": {"adv_estimator": "grpo_masked"},
     "search_r1": {"retriever": {"client": {}, "index": index}, "env": {"A_VARIABLE": "1"}},
     "ray_kwargs": {"ray_init": {"address": "local"}},
 }
