@@ -14,9 +14,10 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import sys
-import time
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -61,6 +62,8 @@ COVERED = {
 }
 PYTEST = ["-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:schemathesis"]
 PYTEST += ["-k", "not smollm2 and not llama3 and not mistral"]  # one real tokenizer will do
+PYTEST += ["--timeout", "120"]  # a test that waits for ever; one that computes for ever, see below
+HANG_S = 3600  # what ends nothing but a mutant that no other limit ends
 NOT_VIABLE = 77  # exit status of a mutant that cannot be imported
 FORKS = multiprocessing.get_context("fork")
 
@@ -101,15 +104,17 @@ class EndAtOnce:
             os._exit(1)
 
 
-def run_tests(patch: Patch, tests: Sequence[str], loaded: Connection | None = None) -> None:
+def run_tests(patch: Patch, tests: Sequence[str], cpu_s: int, loaded: Path | None = None) -> None:
     """Run tests against a module's source, in a process of their own; never returns.
 
     Args:
         patch: The module and its source.
         tests: Files of tests, or folders.
-        loaded: Where to send the names of all modules that the tests loaded.
+        cpu_s: Seconds of processor time after which the kernel ends it.
+        loaded: File for the names of all modules that the tests loaded.
     """
     os.setsid()
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     silence = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(silence, stream)
@@ -125,43 +130,38 @@ def run_tests(patch: Patch, tests: Sequence[str], loaded: Connection | None = No
         if status := pytest.main([*PYTEST, *slow, path], [EndAtOnce()]):
             os._exit(status)
     if loaded is not None:
-        loaded.send([name for name in sys.modules if name.partition(".")[0] not in OURS])
+        loaded.write_text("\n".join(n for n in sys.modules if n.partition(".")[0] not in OURS))
     os._exit(0)
 
 
-def wait(process: multiprocessing.process.BaseProcess, timeout_s: float) -> int | None:
-    """Wait for a process and end all that it started; its exit status, None after the time."""
-    process.join(timeout_s)
-    status = process.exitcode
+def run(*arguments: Any) -> int:
+    """Run ``run_tests`` in a fork, and end all that it started; gives its exit status."""
+    process = FORKS.Process(target=run_tests, args=arguments)
+    process.start()
+    process.join(HANG_S)
     with suppress(ProcessLookupError):
         os.killpg(process.pid or 0, signal.SIGKILL)
     process.join()
-    return status
+    return process.exitcode or 0
 
 
-def prepare(original: Patch, tests: Sequence[str]) -> float:
+def prepare(original: Patch, tests: Sequence[str]) -> int:
     """Run the tests on the code as it is, and import whatever they do that is not ours.
 
     Returns:
-        Seconds the tests take in a process that has these imports.
+        Seconds of processor time that a mutant may take: some times more than without it.
     """
-    for is_warm in (False, True):
-        receiver, sender = FORKS.Pipe(duplex=False)
-        started = time.monotonic()
-        process = FORKS.Process(target=run_tests, args=(original, tests, sender))
-        process.start()
-        sender.close()
-        names: list[str] = []
-        with suppress(EOFError):
-            names = receiver.recv()
-        if wait(process, 600) != 0:
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = Path(folder) / "loaded"
+        if run(original, tests, HANG_S, loaded) != 0:
             raise SystemExit(f"mutants: {' '.join(tests)} fail without any mutant; mend them first")
-        if not is_warm:
-            for name in names:
-                with suppress(Exception):  # some can only be imported by another
-                    importlib.import_module(name)
-            gc.freeze()  # forks then share what was imported, and do not search it for garbage
-    return time.monotonic() - started
+        names = loaded.read_text().splitlines()
+    for name in names:
+        with suppress(Exception):  # some can only be imported by another
+            importlib.import_module(name)
+    gc.freeze()  # forks then share what was imported, and do not search it for garbage
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 5 + 3 * round(used.ru_utime + used.ru_stime)
 
 
 def try_mutants(path: Path, name: str, tests: Sequence[str]) -> Iterator[tuple["Mutant", str]]:
@@ -169,13 +169,12 @@ def try_mutants(path: Path, name: str, tests: Sequence[str]) -> Iterator[tuple["
     from mutant_sites import find_mutants
 
     source = path.read_text(encoding="utf-8")
-    timeout_s = 10 + 3 * prepare(Patch(name, path, source), tests)
-    fates = {0: "survived", NOT_VIABLE: "not_viable", None: "timeout"}
+    cpu_s = prepare(Patch(name, path, source), tests)
+    fates = {0: "survived", NOT_VIABLE: "not_viable"}
+    fates |= dict.fromkeys((-signal.SIGXCPU, -signal.SIGKILL), "timeout")
     for mutant in find_mutants(source):
-        patch = Patch(name, path, mutant.source)
-        process = FORKS.Process(target=run_tests, args=(patch, tests))
-        process.start()
-        yield mutant, fates.get(wait(process, timeout_s), "killed")
+        status = run(Patch(name, path, mutant.source), tests, cpu_s)
+        yield mutant, fates.get(status, "killed")
 
 
 def measure(module: str, sender: Connection) -> None:
