@@ -154,4 +154,4 @@ def _fair_share(lengths: list[int], budget: int) -> int:
             return remaining // count
         remaining -= length
         count -= 1
-    return max(lengths, default=0)
+    return max(lengths)

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from search_r1.demo import ByteCodec
 from search_r1.observations import fit_observation as fit
 from search_r1.observations import number_passages
 from search_r1.parsers.search_tags import SearchTagsParser
@@ -60,6 +61,42 @@ def test_two_long_passages_share_the_room(byte_codec):
     frame = len(PARSER.format_results([number_passages([passage(""), passage("")])]))
     text = byte_codec.decode(fit_observation(two, PARSER, byte_codec, frame + 61).ids)
     assert (text.count("x"), text.count("y")) == (30, 30)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "cut"), [((10, 30, 200), (10, 30, 60)), ((10, 100, 200), (10, 45, 45))]
+)
+def test_what_short_passages_leave_is_shared_by_the_long_ones(byte_codec, lengths, cut):
+    three = [passage(letter * n, letter) for letter, n in zip("XYZ", lengths, strict=True)]
+    frame = len(PARSER.format_results([number_passages([passage("")] * 3)]))
+    text = fit_observation(three, PARSER, byte_codec, frame + 100).text
+    assert tuple(text.count(letter) for letter in "XYZ") == cut
+
+
+class Seams(ByteCodec):
+    """Needs one token more where a tag follows an x, as tokenizers may where texts meet."""
+
+    def encode(self, text):
+        first, *others = text.split("x<")
+        ids = list(first.encode())
+        for piece in others:
+            ids += [300, *f"x<{piece}".encode()]
+        return ids
+
+    def decode(self, ids):
+        return super().decode([id_ for id_ in ids if id_ != 300])
+
+
+@pytest.mark.parametrize("room", [8, 9, 30])
+def test_a_cut_keeps_to_the_room_where_tokens_differ_at_its_seams(room):
+    codec = Seams()
+    assert codec.encode("ax<b") == [97, 300, *b"x<b"]
+    observation = fit_observation([passage("x" * 100)], PARSER, codec, FRAME + room)
+    if room == 8:
+        assert observation is None
+    else:
+        assert observation.text.count("x") == room - 1
+        assert len(observation.ids) == FRAME + room
 
 
 def test_the_last_passage_is_left_out_when_its_share_would_be_a_stub(byte_codec):
