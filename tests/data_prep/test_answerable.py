@@ -54,7 +54,6 @@ def test_filter_keeps_order_and_looks_at_top_k_hits_only(tmp_path, capsys, monke
     retriever = open_retriever(tmp_path / "index")
     capsys.readouterr()  # of the build
     monkeypatch.setattr("data_prep.steps._TICK_S", 0)
-    capsys.readouterr()
     # The best hit of "novel Dracula" is passage 0, which does not name the author.
     assert [q.id for q in answerable_questions(questions, retriever, top_k=1)] == ["a"]
     assert [q.id for q in answerable_questions(questions, retriever, top_k=2)] == ["a", "c"]
