@@ -85,7 +85,7 @@ def test_shards_on_ray_serve_answer_like_the_whole_index(
                 for hits in reply.json()["result"]
             ]
             assert found == expected
-        assert client.post("/retrieve", json={"queries": ["a"], "topk": 0}).status_code == 422
+        assert client.post("/retrieve", json={"queries": ["a"], "topk": -1}).status_code == 422
 
 
 @pytest.mark.slow
