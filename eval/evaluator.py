@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from data_prep.steps import DataPrepError
 from eval.answerers import Pass
 from eval.benchmarks import uid_of
 from eval.methods import Given, Method
@@ -24,6 +25,7 @@ from search_r1.tools.search import Searcher
 from search_r1.types import Passage, StopReason, Trajectory
 
 _AT_ONCE = 64  # trajectories under way: keeps the engine full without thousands of open tasks
+_TRIES = 3  # of a question whose search fails, while the retriever answers others
 _GOLD_DEPTH = 100  # hits looked through for a passage that holds a gold answer
 
 PolicyAt = Callable[[float, int], Policy]
@@ -75,11 +77,17 @@ class Evaluator:
         one.tidy(rows)
 
     async def _answer(self, one: Pass, row: Row, file: IO[str]) -> None:
-        while True:
+        for _ in range(_TRIES):
             trajectory = await self._roll_out(one, row)
             if trajectory.stop_reason is not StopReason.RETRIEVER_FAILED:
                 break
             await self._asking.retriever.search(["is anybody there?"], 1)  # waits, or raises
+        else:
+            raise DataPrepError(
+                f"the retriever answers, but {_TRIES} times not to what {trajectory.uid} was "
+                f"searched for: {trajectory.metadata.get('retriever_error')}. Run the same command "
+                "again when it does: what was answered is kept."
+            )
         trajectory.reward = score(trajectory, self._asking.rewards)
         file.write(json.dumps(trajectory.to_json(), ensure_ascii=False) + "\n")
         file.flush()

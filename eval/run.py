@@ -98,14 +98,13 @@ async def evaluate(
     if not todo:
         return say("nothing is missing")
     client = SearchClient(setting.client)
-    retriever = PatientClient(client, ", ".join(setting.client.urls), setting.wait_s)
     total = sum(len(one.missing(rows)) for passes in todo.values() for one in passes)
     tally = Tally(total, setting.report)
     engine = Engine(setting.engine)
     askings: dict[Answerer, Asking] = {}
     try:
         for answerer, passes in todo.items():
-            asking = _asking_of(answerer, setting, engine, retriever, with_examples)
+            asking = _asking_of(answerer, setting, engine, client, with_examples)
             askings[answerer] = asking
             _check_openings(passes, asking.parts)
         corpus = await describe_corpus(setting.client)
@@ -138,19 +137,19 @@ def _asking_of(
     answerer: Answerer,
     setting: Setting,
     engine: Engine,
-    retriever: PatientClient,
+    client: SearchClient,
     with_examples: bool,
 ) -> Asking:
     prompt = answerer.prompt or setting.form.prompt
     reading = FormatConfig(prompt_style=setting.form.prompt_style, parser="search_tags")
     own_limits = setting.limits
-    reader_limits = replace(own_limits, max_searches=0, max_nudges=0)
+    reader_limits = METHODS["direct"].limits(own_limits)
     return Asking(
         name=answerer.name,
-        parts=parts_for(answerer.model, setting.form, own_limits, retriever),
-        reader_parts=parts_for(answerer.model, reading, reader_limits, retriever),
+        parts=parts_for(answerer.model, setting.form, own_limits, client),
+        reader_parts=parts_for(answerer.model, reading, reader_limits, client),
         policy_at=engine.at,
-        retriever=retriever,
+        retriever=PatientClient(client, ", ".join(setting.client.urls), setting.wait_s),
         rewards=setting.rewards,
         prompt=prompt,
         with_examples=with_examples,
