@@ -1,6 +1,6 @@
 """Which questions an index can answer: a gold answer stands in a passage the question finds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import track
@@ -8,7 +8,7 @@ from rich.progress import track
 from data_prep.questions import Question
 from data_prep.steps import Ticker
 from retriever.evaluate.quality import has_answer
-from retriever.types import Retriever
+from retriever.types import Hit, Retriever
 
 _BATCH = 256
 
@@ -26,19 +26,23 @@ def answerable_questions(
         retriever: An open index.
         top_k: Hits looked at for each question.
     """
-    starts = range(0, len(questions), _BATCH)
-    kept: list[Question] = []
+    found = search_all([question.text for question in questions], retriever, top_k)
+    return [q for q, hits in zip(questions, found, strict=True) if has_answer(q, hits)]
+
+
+def search_all(texts: Sequence[str], retriever: Retriever, top_k: int) -> Iterator[list[Hit]]:
+    """Yield the hits of each query in turn, and tell how far it is.
+
+    Args:
+        texts: Queries; asked in batches.
+        retriever: An open index.
+        top_k: Hits for each.
+    """
+    starts = range(0, len(texts), _BATCH)
     ticker, console = Ticker(), Console(stderr=True)
     for start in track(
         starts, "  searching", console=console, transient=True, disable=not console.is_terminal
     ):
         if not console.is_terminal:
-            ticker.tell(f"  searching, {start} of {len(questions)} questions")
-        batch = questions[start : start + _BATCH]
-        hit_lists = retriever.search([question.text for question in batch], top_k)
-        kept += [
-            question
-            for question, hits in zip(batch, hit_lists, strict=True)
-            if has_answer(question, hits)
-        ]
-    return kept
+            ticker.tell(f"  searching, {start} of {len(texts)} questions")
+        yield from retriever.search(list(texts[start : start + _BATCH]), top_k)

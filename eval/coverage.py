@@ -15,11 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-
+from data_prep.answerable import search_all
 from data_prep.steps import DataPrepError, run_command, say
-from eval.benchmarks import fingerprint, load_rows
+from eval.benchmarks import fingerprint, golds_of, load_rows
 from eval.measures import share
 from retriever.errors import RetrievalError
 from retriever.kinds import open_retriever
@@ -28,7 +26,6 @@ from search_r1.answers import find_gold_answers
 from search_r1.rows import Row
 
 DEPTHS = (1, 3, 10, 100)
-_BATCH = 256
 
 
 def first_ranks(rows: Sequence[Row], retriever: Retriever) -> list[int | None]:
@@ -38,16 +35,12 @@ def first_ranks(rows: Sequence[Row], retriever: Retriever) -> list[int | None]:
         rows: Questions in data_prep's shape.
         retriever: An open index.
     """
-    ranks: list[int | None] = []
-    starts = range(0, len(rows), _BATCH)
-    for start in track(starts, "  searching", console=Console(stderr=True), transient=True):
-        batch = rows[start : start + _BATCH]
-        found = retriever.search([row["extra_info"]["question"] for row in batch], max(DEPTHS))
-        for row, hits in zip(batch, found, strict=True):
-            golds = row["reward_model"]["ground_truth"]["target"]
-            texts = (f"{hit.passage.title} {hit.passage.text}" for hit in hits)
-            holding = (n for n, text in enumerate(texts, 1) if find_gold_answers(text, golds))
-            ranks.append(next(holding, None))
+    ranks = []
+    found = search_all([row["extra_info"]["question"] for row in rows], retriever, max(DEPTHS))
+    for row, hits in zip(rows, found, strict=True):
+        texts = (f"{hit.passage.title} {hit.passage.text}" for hit in hits)
+        holding = (n for n, text in enumerate(texts, 1) if find_gold_answers(text, golds_of(row)))
+        ranks.append(next(holding, None))
     return ranks
 
 

@@ -11,7 +11,7 @@ from typing import IO
 
 from data_prep.steps import DataPrepError
 from eval.answerers import Pass
-from eval.benchmarks import uid_of
+from eval.benchmarks import golds_of, uid_of
 from eval.methods import Given, Method
 from eval.tally import Tally
 from search_r1.answers import find_gold_answers
@@ -103,7 +103,7 @@ class Evaluator:
             parts.style.prompt_ids(self._messages(method, row, given)),
             uid=uid,
             question=row["extra_info"]["question"],
-            gold_answers=_golds(row),
+            gold_answers=golds_of(row),
             opening=method.opening(parts.parser),
         )
         trajectory.metadata |= {
@@ -136,7 +136,7 @@ class Evaluator:
         search = self._asking.retriever.search
         if method.given is Given.FOUND:
             return (await search([question], top_k))[0]
-        golds = _golds(row)
+        golds = golds_of(row)
         hits = await search([question, *(f"{question} {gold}" for gold in golds[:3])], _GOLD_DEPTH)
         holding = {
             passage.id: passage
@@ -155,10 +155,6 @@ class Evaluator:
 
         fitted = fit_observation([list(given)], write, codec, cap)
         return fitted.text if fitted else ""
-
-
-def _golds(row: Row) -> list[str]:
-    return list(row["reward_model"]["ground_truth"]["target"])
 
 
 def _seed(uid: str, seed: int) -> int:

@@ -18,7 +18,11 @@ from data_prep.steps import DataPrepError
 from eval.manifest import Manifest, read_manifest
 from eval.methods import METHODS, Given
 from search_r1.answers import find_gold_answers
-from search_r1.launch.records import bootstrap_interval, wilson_interval
+from search_r1.launch.records import (
+    bootstrap_interval,
+    difference_interval,
+    wilson_interval,
+)
 from search_r1.metrics import INFRASTRUCTURE, KNOWLEDGE, Record, searches_of
 
 ALL = "all"
@@ -217,14 +221,8 @@ def gap(result: Result) -> Figure | None:
     )
     if not len(known) or not len(unknown):
         return None
-    draws = np.random.default_rng(0)
-    differences = [
-        draws.choice(unknown, len(unknown)).mean() - draws.choice(known, len(known)).mean()
-        for _ in range(2000)
-    ]
-    low, high = np.quantile(differences, [0.025, 0.975])
     value = float(unknown.mean() - known.mean())
-    return Figure(value, float(low), float(high), len(known) + len(unknown))
+    return Figure(value, *difference_interval(known, unknown), len(known) + len(unknown))
 
 
 def macro(result: Result) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 from search_r1.assembly import FormatConfig, form_of
 from search_r1.launch.errors import LaunchError
-from search_r1.launch.runs import CONFIG, last_checkpoint
+from search_r1.launch.runs import CONFIG, last_model
 from search_r1.parsers.served import ServedParser
 
 
@@ -81,9 +81,8 @@ def _is_run(folder: Path) -> bool:
 
 
 def _last_model(run_dir: Path) -> Path:
-    step = last_checkpoint(run_dir)
-    folder = run_dir / "checkpoints" / f"global_step_{step}" / "actor" / "huggingface"
-    if not any(folder.glob("*.safetensors")):
+    folder, has_weights = last_model(run_dir)
+    if not has_weights:
         raise LaunchError(
             f"{run_dir} has no model to serve: {folder} holds no weights. Wait for the run's first "
             "checkpoint, save hf_model with it (actor_rollout_ref.actor.checkpoint.save_contents), "

@@ -45,11 +45,11 @@ class Tally:
 
 def label_question(answers: Answers, gold_answers: Sequence[str]) -> str:
     """Give ``known``, ``unknown``, or an empty string for what lies between."""
-    is_greedy_right = exact_match(answers.greedy, gold_answers) == 1.0
-    right = sum(exact_match(each, gold_answers) == 1.0 for each in answers.sampled)
-    if is_greedy_right and right == len(answers.sampled):
+    given = (answers.greedy, *answers.sampled)
+    right = [exact_match(each, gold_answers) == 1.0 for each in given]
+    if all(right):
         return KNOWN
-    return "" if is_greedy_right or right else UNKNOWN
+    return "" if any(right) else UNKNOWN
 
 
 def label_candidates(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from search_r1.launch.records import bootstrap_interval, wilson_interval
+from search_r1.launch.records import bootstrap_interval, difference_interval, wilson_interval
 from search_r1.metrics import INFRASTRUCTURE, Record, searches_of
 
 GROUPS = ("known", "unknown", "known_and_unknown", "real")
@@ -29,7 +29,6 @@ _PAIRS = (
     ("trained.search.greedy", "trained.search_never.greedy"),
     ("trained.search.greedy", "trained.search_always.greedy"),
 )
-_RESAMPLES = 5000
 _SET_NAMES = {"nq": "NQ", "triviaqa": "TriviaQA", "hotpotqa": "HotpotQA"}
 _LONGEST_NAME = 12  # characters that a column has room for
 
@@ -135,16 +134,8 @@ def _change(after: Outcomes, before: Outcomes) -> Iterator[tuple[str, Any]]:
 
 def _gap(known: Sequence[Record], unknown: Sequence[Record]) -> tuple[float, float, float]:
     """Give the difference of two search rates and its 95 % interval, questions resampled."""
-    generator = np.random.default_rng(0)
-
-    def means(records: Sequence[Record]) -> np.ndarray[Any, Any]:
-        values = np.array([_searched(record) for record in records])
-        draws = generator.integers(len(values), size=(_RESAMPLES, len(values)))
-        means: np.ndarray[Any, Any] = values[draws].mean(axis=1)
-        return means
-
-    low, high = np.quantile(means(unknown) - means(known), [0.025, 0.975])
-    return _mean(unknown, _searched) - _mean(known, _searched), float(low), float(high)
+    rates = [np.array([_searched(record) for record in each]) for each in (known, unknown)]
+    return _mean(unknown, _searched) - _mean(known, _searched), *difference_interval(*rates)
 
 
 def _is_in(record: Record, group: str) -> bool:

@@ -19,19 +19,14 @@ def check_files(config: dict[str, Any]) -> None:
         files = config["data"][key]
         for file in [files] if isinstance(files, str) else files:
             if Path(file).is_file():
-                count_rows(f"data.{key}", file)
+                _require_parquet(f"data.{key}", file)
 
 
-def count_rows(key: str, file: str) -> int:
-    """Read the number of rows from a parquet file's footer.
-
-    Raises:
-        LaunchError: If it is no parquet file; the message names key and file.
-    """
+def _require_parquet(key: str, file: str) -> None:
     import pyarrow.parquet  # late: few runs of the launcher need it
 
     try:
-        return int(pyarrow.parquet.read_metadata(file).num_rows)
+        pyarrow.parquet.read_metadata(file)
     except pyarrow.ArrowInvalid as error:
         raise LaunchError(
             f"{key}: {file} is no parquet file ({error}); make it with data_prep, or name another."

@@ -19,27 +19,26 @@ _LEAST_BUCKET_MB = 128
 _UNKNOWN_BUCKET_MB = 1024  # of a model that is not here yet; enough for 1.5B with 150,000 tokens
 
 
-def memory_need_gb(config: Config, tokens: int | None = None) -> float | None:
+def memory_need_gb(config: Config) -> float | None:
     """Estimate what a run on the CPU takes in GiB, all processes together.
 
-    Args:
-        config: The resolved config.
-        tokens: Of a micro-batch of the actor; the config's when None.
-
-    Returns:
-        None for GPU runs, and when the model is not on this machine.
+    None for GPU runs, and when the model is not on this machine.
     """
     size = _size_of(config)
     if config["trainer"]["device"] != "cpu" or size is None:
         return None
+    tokens = int(config["actor_rollout_ref"]["actor"]["ppo_max_token_len_per_gpu"])
+    return _memory_gb(config, size, tokens)
+
+
+def _memory_gb(config: Config, size: ModelSize, tokens: int) -> float:
+    """Estimate it for a micro-batch of so many tokens of the actor."""
     part, dtype = config["actor_rollout_ref"], config["search_r1"].get("compute_dtype") or "fp32"
     each = _WEIGHT_BYTES + _REFERENCE_BYTES * uses_reference(config)
     each += _ENGINE_COPIES * (2 if dtype == "bf16" else 4)
     engine = part["rollout"].get("engine_kwargs", {}).get("vllm", {})
     need = size.parameters * each + (engine.get("kv_cache_memory_bytes") or 0)
-    need += (tokens or part["actor"]["ppo_max_token_len_per_gpu"]) * (
-        size.activations * _ACTIVATION_BYTES[dtype] + size.vocabulary * _LOGIT_BYTES
-    )
+    need += tokens * (size.activations * _ACTIVATION_BYTES[dtype] + size.vocabulary * _LOGIT_BYTES)
     gib = _PROCESSES_GB + need / _GIB
     if uses_critic(config):
         critic_tokens = config["critic"].get("ppo_max_token_len_per_gpu") or 0
@@ -48,23 +47,25 @@ def memory_need_gb(config: Config, tokens: int | None = None) -> float | None:
     return float(gib)
 
 
-def fitting_tokens(config: Config, limit_gb: float) -> int | None:
+def _fitting_tokens(config: Config, size: ModelSize, limit_gb: float) -> int | None:
     """Give the largest micro-batch in tokens for so much memory; None when one sequence is more."""
     data = config["data"]
     least = int(data["max_prompt_length"] + data["max_response_length"])
     most = int(config["actor_rollout_ref"]["actor"]["ppo_max_token_len_per_gpu"])
     sizes: list[int] = [*range(most // _TOKEN_STEP * _TOKEN_STEP, least, -_TOKEN_STEP), least]
     for tokens in sizes:
-        if (memory_need_gb(config, tokens) or 0.0) <= limit_gb:
+        if _memory_gb(config, size, tokens) <= limit_gb:
             return tokens
     return None
 
 
 def smaller_run(config: Config, limit_gb: float) -> str:
     """Name the overrides with which a run takes no more than so much memory."""
+    size = _size_of(config)
     for dtype in (config["search_r1"].get("compute_dtype"), "bf16"):
         section = config["search_r1"] | {"compute_dtype": dtype}
-        if tokens := fitting_tokens(config | {"search_r1": section}, limit_gb):
+        fitted = config | {"search_r1": section}
+        if size and (tokens := _fitting_tokens(fitted, size, limit_gb)):
             changed = f"search_r1.compute_dtype={dtype} " if section != config["search_r1"] else ""
             return f"set {changed}actor_rollout_ref.actor.ppo_max_token_len_per_gpu={tokens}"
     return (

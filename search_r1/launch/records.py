@@ -120,6 +120,24 @@ def compare(before: Evaluation, after: Evaluation, seed: int = 0) -> Change | No
 
 def bootstrap_interval(values: np.ndarray[Any, Any], seed: int = 0) -> tuple[float, float]:
     """Give the 95 % interval of the mean of values, shape (questions,), by resampling them."""
-    draws = np.random.default_rng(seed).integers(len(values), size=(_RESAMPLES, len(values)))
-    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
+    low, high = np.quantile(_resampled(np.random.default_rng(seed), values), [0.025, 0.975])
     return float(low), float(high)
+
+
+def difference_interval(
+    first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]
+) -> tuple[float, float]:
+    """Give the 95 % interval of the mean of ``second`` minus that of ``first``, other questions."""
+    generator = np.random.default_rng(0)
+    after = _resampled(generator, second)
+    low, high = np.quantile(after - _resampled(generator, first), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _resampled(
+    generator: np.random.Generator, values: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
+    """Give the means of values, shape (questions,), drawn anew again and again: (resamples,)."""
+    draws = generator.integers(len(values), size=(_RESAMPLES, len(values)))
+    means: np.ndarray[Any, Any] = values[draws].mean(axis=1)
+    return means

@@ -51,6 +51,13 @@ def last_checkpoint(run_dir: Path) -> int | None:
         return None
 
 
+def last_model(run_dir: Path) -> tuple[Path, bool]:
+    """Give the folder for the model of the newest checkpoint, and whether it holds weights."""
+    folder = run_dir / "checkpoints" / f"global_step_{last_checkpoint(run_dir)}"
+    folder = folder / "actor" / "huggingface"
+    return folder, any(folder.glob("*.safetensors"))
+
+
 def find_unfinished(runs: Path, preset: str) -> Path | None:
     """Give the newest run of a preset with a checkpoint, not over, and nobody working on it."""
     for folder in sorted((runs / preset).glob("*/"), reverse=True):

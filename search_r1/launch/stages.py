@@ -141,9 +141,8 @@ def _answerer(
 
 
 def _trained_model(run_dir: Path) -> str:
-    step = runs.last_checkpoint(run_dir)
-    folder = run_dir / "checkpoints" / f"global_step_{step}" / "actor" / "huggingface"
-    if not any(folder.glob("*.safetensors")):
+    folder, has_weights = runs.last_model(run_dir)
+    if not has_weights:
         raise LaunchError(
             f"search_r1.evaluation is set, but {folder} holds no weights; set "
             "actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model] "

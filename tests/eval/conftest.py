@@ -1,5 +1,7 @@
 """An evaluation without an engine: a policy that does as its context says, a list of passages."""
 
+import asyncio
+
 import pytest
 
 from data_prep.questions import Question
@@ -145,3 +147,16 @@ def pass_of(tmp_path):
         return Pass(METHODS[method], decoding_named(decoding), path)
 
     return make
+
+
+@pytest.fixture
+def run(evaluator_of, rows):
+    """Carry out passes over the rows."""
+
+    def run(*passes):
+        missing = sum(len(one.missing(rows)) for one in passes)
+        evaluator = evaluator_of(missing)
+        for one in passes:
+            asyncio.run(evaluator.run(one, rows))
+
+    return run

@@ -8,6 +8,7 @@ from data_prep.steps import DataPrepError
 from eval import patient
 from eval.patient import PatientClient
 from search_r1.search_client import RetrieverBadRequest, RetrieverUnavailable
+from tests.run_readers import read_lines
 
 
 class Client:
@@ -48,3 +49,32 @@ def test_a_request_that_is_refused_is_not_asked_again():
     with pytest.raises(DataPrepError, match="http://x refuses: too many"):
         asyncio.run(PatientClient(client, "http://x", 60).search(["a"], 1))
     assert client.asked == 1
+
+
+def test_what_the_retriever_failed_on_is_asked_again_and_never_scored(run, pass_of, searcher):
+    one = pass_of("search_always")
+    searcher.failures = 2
+    run(one)
+    records = read_lines(one.path)
+    assert {record["stop_reason"] for record in records} == {"answer"}
+    assert len(records) == 5
+    assert searcher.queries.count("is anybody there?") == 2
+
+
+def test_a_search_that_fails_while_others_are_answered_ends_the_pass(
+    run, pass_of, searcher, monkeypatch
+):
+    answer = searcher.search
+
+    async def refuse_dracula(queries, top_k):
+        if "Dracula" in queries:
+            raise RetrieverUnavailable("too strange")
+        return await answer(queries, top_k)
+
+    monkeypatch.setattr(searcher, "search", refuse_dracula)
+    with pytest.raises(ExceptionGroup) as caught:
+        run(pass_of("search_always"))
+    (error, *_) = caught.value.exceptions
+    assert isinstance(error, DataPrepError)
+    assert "3 times not to what facts/" in str(error)
+    assert "too strange" in str(error)

@@ -11,22 +11,10 @@ from eval.benchmarks import uid_of
 from eval.engine import _shape, engine_options
 from eval.run import Setting, evaluate, main
 from search_r1.progress import read_progress
-from search_r1.search_client import RetrieverUnavailable
 from search_r1.verify import find_problems
 from tests.run_readers import read_lines
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens
-
-
-@pytest.fixture
-def run(evaluator_of, rows):
-    def run(*passes):
-        missing = sum(len(one.missing(rows)) for one in passes)
-        evaluator = evaluator_of(missing)
-        for one in passes:
-            asyncio.run(evaluator.run(one, rows))
-
-    return run
 
 
 def em_and_searches(path):
@@ -278,32 +266,3 @@ def test_an_oracle_gives_only_passages_with_a_gold_answer(run, pass_of):
     given = {r["question"]: r["metadata"]["given"] for r in read_lines(one.path)}
     assert given["who wrote Dracula?"] == ["1"]
     assert given["what is the capital of France?"] == []
-
-
-def test_what_the_retriever_failed_on_is_asked_again_and_never_scored(run, pass_of, searcher):
-    one = pass_of("search_always")
-    searcher.failures = 2
-    run(one)
-    records = read_lines(one.path)
-    assert {record["stop_reason"] for record in records} == {"answer"}
-    assert len(records) == 5
-    assert searcher.queries.count("is anybody there?") == 2
-
-
-def test_a_search_that_fails_while_others_are_answered_ends_the_pass(
-    run, pass_of, searcher, monkeypatch
-):
-    answer = searcher.search
-
-    async def refuse_dracula(queries, top_k):
-        if "Dracula" in queries:
-            raise RetrieverUnavailable("too strange")
-        return await answer(queries, top_k)
-
-    monkeypatch.setattr(searcher, "search", refuse_dracula)
-    with pytest.raises(ExceptionGroup) as caught:
-        run(pass_of("search_always"))
-    (error, *_) = caught.value.exceptions
-    assert isinstance(error, DataPrepError)
-    assert "3 times not to what facts/" in str(error)
-    assert "too strange" in str(error)
