@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from data_prep.rows import check_prompt
 from data_prep.steps import DataPrepError, run_command, say
 from eval.answerers import Answerer, Pass, read_plan
 from eval.benchmarks import BENCHMARKS, SETS, load_rows
@@ -197,10 +198,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add("--number", type=int, help="questions to take from the start of each (default: all)")
     add("--out", type=Path, required=True, help="folder for trajectories and manifests")
-    add("--name", default="model", help="what to call the model in the files (default: model)")
+    add("--name", help="what to call the model in the files (default: model)")
     words = "; ".join(f"{method.name}: {method.what}" for method in METHODS.values())
-    add("--method", default="search", metavar="METHOD[:DECODING],...", help=(
-        f"{words}. Decodings: greedy (default), sampled, sampledN for seed N"))  # fmt: skip
+    add("--method", metavar="METHOD[:DECODING],...", help=(
+        f"(default: search) {words}. Decodings: greedy (default), sampled, "
+        "sampledN for seed N"))  # fmt: skip
     add("--config", type=Path, help="config.yaml of a run: format, limits, retriever, engine")
     add("--retriever", metavar="URL", help="retrieval server (default: the config's)")
     add("--prompt", help="prompt of the model's own loop (default: the config's, else the rows')")
@@ -209,16 +211,22 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--wait", type=float, default=_WAIT_S, metavar="SECONDS",
         help="for a retrieval server that is away (default: %(default).0f)")  # fmt: skip
     add("--dry-run", action="store_true", help="say what would be asked, and stop")
-    return parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
+    if parsed.plan and (parsed.name or parsed.method or parsed.prompt):
+        parser.error("--plan says name, method and prompt itself; leave --name, --method, --prompt")
+    return parsed
 
 
 def _run(parsed: argparse.Namespace) -> None:
     setting = read_setting(parsed.config, parsed.retriever, parsed.wait)
     rows = load_rows(parsed.benchmarks.split(","), parsed.number)
-    methods = tuple(parsed.method.split(","))
-    answerers = [Answerer(parsed.name, parsed.model, parsed.prompt, methods)]
     if parsed.plan:
         answerers = read_plan(parsed.plan)
+    else:
+        methods = tuple((parsed.method or "search").split(","))
+        answerers = [Answerer(parsed.name or "model", parsed.model, parsed.prompt, methods)]
+    for name in filter(None, (answerer.prompt for answerer in answerers)):
+        check_prompt(name)
     try:
         passes = [one for answerer in answerers for one in answerer.passes(parsed.out)]
     except ValueError as error:

@@ -168,6 +168,8 @@ def test_the_command_says_what_it_misses(question_file, tmp_path, capsys):
     assert "unknown method 'guess'; choose from search, " in capsys.readouterr().err
     assert main([*files, "--benchmarks", str(question_file), "--method", "rag:boldly"]) == 1
     assert "unknown decoding 'boldly'" in capsys.readouterr().err
+    assert main([*files, "--benchmarks", str(question_file), "--prompt", "two_shots"]) == 1
+    assert "unknown prompt 'two_shots'" in capsys.readouterr().err
     (tmp_path / "config.yaml").write_text("5")
     config = ["--config", str(tmp_path / "config.yaml")]
     assert main([*files, *config, "--benchmarks", str(question_file)]) == 1
@@ -266,3 +268,11 @@ def test_an_oracle_gives_only_passages_with_a_gold_answer(run, pass_of):
     given = {r["question"]: r["metadata"]["given"] for r in read_lines(one.path)}
     assert given["who wrote Dracula?"] == ["1"]
     assert given["what is the capital of France?"] == []
+
+
+@pytest.mark.parametrize("option", ["--name", "--method", "--prompt"])
+def test_what_a_plan_says_itself_is_not_given_beside_it(option, tmp_path, capsys):
+    files = ["--plan", "plan.json", "--benchmarks", "nq", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        main([*files, option, "search"])
+    assert "--plan says name, method and prompt itself" in capsys.readouterr().err
