@@ -24,7 +24,7 @@ class ColdStartConfig:
     """How many demonstrations, and how they are trained on."""
 
     questions: str
-    """Question file (parquet) that demonstrations are made of; rows need ``extra_info.query``."""
+    """Question file (parquet) that demonstrations are made of; rows need ``extra_info.queries``."""
     num_questions: int = 200
     """Questions taken from its start, each with two demonstrations."""
     epochs: int = 1

@@ -15,6 +15,7 @@ TEST_SHARE = 0.22  # of the entities
 ANSWER_SHARE = 0.03  # of a source's questions that may have the same answer
 TRAIN_CYCLE = ("known", "unknown", "known", "unknown", "real")
 TEST_CYCLE = ("known", "unknown", "real")
+PROOF_CYCLE = ("known", "unknown", "two_hop", "real")
 
 
 def balance_answers(candidates: Sequence[Candidate]) -> list[Candidate]:
