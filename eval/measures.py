@@ -217,7 +217,7 @@ def gap(result: Result) -> Figure | None:
     if result.manifest.method != "search":
         return None  # it had no choice
     known, unknown = (
-        np.array([float(searches(r) > 0) for r in result.of(group)]) for group in KNOWLEDGE
+        np.array([float(searches(r) > 0) for r in result.of(group)]) for group in ("known", "unknown")
     )
     if not len(known) or not len(unknown):
         return None

@@ -91,9 +91,9 @@ def label_candidates(
 
 def _tell_two_hop(candidate: Candidate) -> Candidate:
     question = candidate.question
-    if question.knowledge != UNKNOWN or len(question.queries) == 1:
-        return candidate
-    return replace(candidate, question=replace(question, knowledge=TWO_HOP))
+    if question.knowledge == UNKNOWN and len(question.queries) > 1:
+        return replace(candidate, question=replace(question, knowledge=TWO_HOP))
+    return candidate
 
 
 def _source_label(greedy_share: float) -> str:

@@ -110,7 +110,7 @@ def test_query_of_every_unknown_question_finds_its_answer_first(prepared):
     assert asked
     with contextlib.closing(open_retriever(artifacts / "indexes" / "quickstart")) as retriever:
         for row in asked:
-            ((hit,),) = retriever.search([row["extra_info"]["query"]], 1)
+            ((hit,),) = retriever.search(row["extra_info"]["queries"], 1)
             assert row["reward_model"]["ground_truth"]["target"][0] in hit.passage.text
             assert hit.passage.id.startswith(row["data_source"])
 
@@ -120,8 +120,8 @@ def test_every_row_has_a_query_and_real_ones_that_of_the_question(prepared):
     for name in FILES.values():
         for row in read_rows(artifacts / "questions" / "quickstart" / name):
             if row["data_source"] in ("nq", "triviaqa"):
-                assert row["extra_info"]["query"] == row["extra_info"]["question"].rstrip("?")
-            assert row["extra_info"]["query"]
+                assert row["extra_info"]["queries"] == [row["extra_info"]["question"].rstrip("?")]
+            assert row["extra_info"]["queries"]
 
 
 def test_manifest_records_how_questions_were_labelled(prepared):
