@@ -134,7 +134,7 @@ async def make(config: Mapping[str, Any], folder: Path, progress: ProgressFile) 
         parts.parser.write_call(ToolCall(_TOOL, {"query": "any"}))
     except ValueError as error:
         raise DataPrepError(str(error)) from error
-    rows = [row for row in read_rows(Path(wanted.questions)) if len(row["extra_info"].get("queries") or ())]
+    rows = [row for row in read_rows(Path(wanted.questions)) if row["extra_info"].get("queries")]
     made: list[Trajectory] = []
     try:
         for row in rows:

@@ -16,8 +16,7 @@ from data_prep.sources import AssetSet
 from data_prep.steps import sha256_of
 
 KINDS: dict[str, Kind] = {
-    kind.source: kind
-    for kind in (*WORD_KINDS, *COUNTRY_KINDS, *LAUREATE_KINDS, *TWO_HOP_KINDS)
+    kind.source: kind for kind in (*WORD_KINDS, *COUNTRY_KINDS, *LAUREATE_KINDS, *TWO_HOP_KINDS)
 }
 
 
