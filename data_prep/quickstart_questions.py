@@ -16,13 +16,7 @@ from data_prep.answerable import answerable_questions
 from data_prep.assets import read_member
 from data_prep.knowledge.candidates import Candidate
 from data_prep.knowledge.labels import RULE
-from data_prep.knowledge.mix import (
-    PROOF_TEST_CYCLE,
-    PROOF_TRAIN_CYCLE,
-    TEST_CYCLE,
-    TRAIN_CYCLE,
-    interleave,
-)
+from data_prep.knowledge.mix import CYCLES, interleave
 from data_prep.knowledge.questions import Labelled, choose_knowledge_questions
 from data_prep.knowledge.samples import AGAIN
 from data_prep.overlap import check_disjoint, drop_repeats, question_keys
@@ -162,14 +156,10 @@ def make_questions(parts: QuestionParts, target: Path, options: QuestionOptions)
     for split in ("train_real", "test_real", "unfiltered"):
         # Mixed, so that the first N rows are a random sample of both data sources.
         sampler.shuffle(chosen[split])
-    chosen["train"] = interleave({**knowledge.train, "real": chosen["train_real"]}, TRAIN_CYCLE)
-    chosen["test"] = interleave({**knowledge.test, "real": chosen["test_real"]}, TEST_CYCLE)
-    for split, halves, cycle in (
-        ("train", knowledge.train, PROOF_TRAIN_CYCLE),
-        ("test", knowledge.test, PROOF_TEST_CYCLE),
-    ):
+    for split, halves in (("train", knowledge.train), ("test", knowledge.test)):
         pools = {**halves, "real": chosen[f"{split}_real"]}
-        chosen[f"{split}_proof"] = interleave(pools, cycle)
+        for name, cycles in CYCLES.items():
+            chosen[f"{split}{name}"] = interleave(pools, cycles[split])
     facts = {
         "origins": list(parts.origins),
         **_origin(options),

@@ -18,9 +18,8 @@ from typing import Any
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from scripts.proof_figures import ROWS, Figures, read_seeds
-from scripts.proof_plots import draw_steps, draw_table
+from proof_figures import ROWS, Figures, read_seeds
+from proof_plots import draw_steps, draw_table
 from search_r1.launch.runs import last_model
 from search_r1.launch.services import Service, free_port, retriever_command
 
