@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from proof_figures import ROWS, Figures, read_seeds
 from proof_plots import draw_steps, draw_table
+
 from search_r1.launch.runs import last_model
 from search_r1.launch.services import Service, free_port, retriever_command
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import PercentFormatter
-
 from proof_figures import COLUMNS, Figures
+
 from search_r1.metrics import KNOWLEDGE
 
 _COLORS = {"known": "#2563a8", "unknown": "#d97706", "two_hop": "#9d4edd"}
