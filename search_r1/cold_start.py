@@ -32,7 +32,7 @@ class ColdStartConfig:
     batch_size: int = 10
     """Demonstrations per update, half of them searching; an even number."""
     lr: float = 1e-4
-    """Learning rate, constant after ``warmup_steps``."""
+    """Highest learning rate; it falls to zero as a cosine after ``warmup_steps``."""
     warmup_steps: int = 4
     """Updates over which the learning rate rises."""
     max_tokens_per_micro_batch: int = 1024

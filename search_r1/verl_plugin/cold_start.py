@@ -119,7 +119,8 @@ def sft_config(config: dict[str, Any], wanted: ColdStartConfig, folder: Path) ->
     composed.optim = actor["optim"] | {
         "lr": wanted.lr,
         "lr_warmup_steps": wanted.warmup_steps,
-        "lr_scheduler_type": "constant",
+        # Down to nothing: at a constant rate the last batches decide what kinds it searches for.
+        "lr_scheduler_type": "cosine",
         "total_training_steps": wanted.num_updates,
     }
     composed.checkpoint.save_contents = ["model", "optimizer", "extra", "hf_model"]
