@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from proof_figures import ROWS, Figures, read_seeds
+from proof_figures import PASSES, SAMPLES, Figures, read_seeds
 from proof_plots import draw_steps, draw_table
 
 from search_r1.launch.runs import last_model
@@ -28,9 +28,9 @@ _TRAJECTORIES = 30  # kept whole, of the model after RL
 
 
 def evaluate(run: Path) -> None:
-    """Ask base for plain RAG, with worked examples, and the trained model with one search."""
+    """Ask base for plain RAG, the cold start some more samples, the trained one with one search."""
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    base = json.loads((run / "launch.json").read_text(encoding="utf-8"))["base_model"]
+    launched = json.loads((run / "launch.json").read_text(encoding="utf-8"))
     config["search_r1"]["loop"]["max_searches"] = 1
     config["search_r1"]["run_dir"] = None
     (run / "one_search.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -38,12 +38,18 @@ def evaluate(run: Path) -> None:
     command = retriever_command(config["search_r1"]["retriever"]["index"], port)
     asked = ["--retriever", f"http://127.0.0.1:{port}", "--out", str(run / "eval")]
     asked += ["--benchmarks", config["search_r1"]["evaluation"]["questions"]]
-    of_base = ["--model", base, "--name", "base", "--method", "rag", "--examples"]
-    of_trained = ["--model", str(last_model(run)[0]), "--name", "one_search", "--method", "search"]
+    cold_start = str(Path(launched["cold_start"]["folder"]) / "model")
+    samples = ",".join(f"search:{name}" for name in SAMPLES)
+    whose = (
+        ("config.yaml", "base", launched["base_model"], ["--method", "rag", "--examples"]),
+        ("config.yaml", "cold_start", cold_start, ["--method", samples]),
+        ("one_search.yaml", "one_search", str(last_model(run)[0]), ["--method", "search"]),
+    )
     with Service("retriever", command, run / "logs" / "proof.log", os.environ, Path.cwd()):
-        for config_name, who in (("config.yaml", of_base), ("one_search.yaml", of_trained)):
+        for config_name, name, model, how in whose:
             module = [sys.executable, "-m", "eval.run", "--config", str(run / config_name)]
-            subprocess.run([*module, *who, *asked], check=True)
+            who = ["--name", name, "--model", model]
+            subprocess.run([*module, *who, *how, *asked], check=True)
 
 
 def keep(run: Path, seed: int, proof: Path = PROOF) -> Path:
@@ -55,7 +61,7 @@ def keep(run: Path, seed: int, proof: Path = PROOF) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("metrics.jsonl", "summary.json"):
         shutil.copyfile(run / name, folder / name)
-    for name in ROWS:
+    for name in PASSES:
         answers = run / "eval" / f"{name}.jsonl"
         manifest = json.loads(answers.with_suffix(".json").read_text(encoding="utf-8"))
         manifest["model"] = _place_in_project(manifest["model"])

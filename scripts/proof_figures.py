@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from eval.measures import Result, em, gap, groups_of, read_result, searches, when_to_search
-from search_r1.launch.records import bootstrap_interval, training_steps
+from eval.measures import Result, em, groups_of, read_result, searches, when_to_search
+from search_r1.launch.records import bootstrap_interval, difference_interval, training_steps
 from search_r1.metrics import Record
 
 ROWS = {
@@ -32,6 +32,10 @@ COLUMNS = {
     "all": "all",
 }
 AFTER = "trained.search.greedy"
+SAMPLES = ("sampled", "sampled1", "sampled2", "sampled3")
+"""Decodings of the cold start that its neutrality is measured over: one sample is a coin a question."""
+COLD_STARTS = tuple(f"cold_start.search.{decoding}" for decoding in SAMPLES)
+PASSES = tuple(dict.fromkeys((*ROWS, *COLD_STARTS)))
 _SINGLE_HOP = ("known", "unknown")
 
 
@@ -64,7 +68,7 @@ def read_seeds(proof: Path) -> list[Seed]:
         steps: dict[int, dict[str, Any]] = {}
         for each in map(json.loads, lines):
             steps.setdefault(each["step"], {}).update(each)
-        results = {name: read_result(folder / f"{name}.jsonl.gz") for name in ROWS}
+        results = {name: read_result(folder / f"{name}.jsonl.gz") for name in PASSES}
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         seeds.append(Seed(folder.name, results, training_steps(steps), summary))
     if not seeds:
@@ -128,9 +132,9 @@ class Figures:
         """Give each aim, what came out, and whether it holds."""
         whens = [self._when(seed) for seed in self.seeds]
         return [
-            self._gap_aim("cold_start.search.sampled", "after the cold start, sampled: -5 to +5",
+            self._gap_aim(COLD_STARTS, "after the cold start, sampled: -5 to +5",
                           lambda v: -5 <= v <= 5),
-            self._gap_aim(AFTER, "after RL: at least +80", lambda v: v >= 80),
+            self._gap_aim((AFTER,), "after RL: at least +80", lambda v: v >= 80),
             self._ahead("EM over all, above search_always: at least 5, interval above 0",
                         "trained.search_always.greedy", 5),
             self._ahead("EM over all, above search_never: at least 5, interval above 0",
@@ -147,10 +151,17 @@ class Figures:
             self._most("under-search: at most 10", [when[1] for when in whens], 10),
         ]  # fmt: skip
 
-    def _gap_aim(self, name: str, words: str, holds: Callable[[float], bool]) -> dict[str, Any]:
-        gaps = [gap(seed.results[name]) for seed in self.seeds]
-        values = [100 * one.value for one in gaps if one is not None]
-        ends = [[100 * one.low, 100 * one.high] for one in gaps if one is not None]
+    def _gap_aim(
+        self, names: Sequence[str], words: str, holds: Callable[[float], bool]
+    ) -> dict[str, Any]:
+        values, ends = [], []
+        for seed in self.seeds:
+            known, unknown = (
+                np.array(list(_mean_over([seed.results[name] for name in names], group).values()))
+                for group in _SINGLE_HOP
+            )
+            values.append(100 * float(unknown.mean() - known.mean()))
+            ends.append([100 * end for end in difference_interval(known, unknown)])
         return {"aim": f"searched, unknown minus known, {words}", "seeds": values,
                 "intervals": ends, "is_met": all(map(holds, values))}  # fmt: skip
 
@@ -202,6 +213,12 @@ def _by_question(
 ) -> dict[str, float]:
     wanted = {group} if isinstance(group, str) else set(group)
     return {r["uid"]: value(r) for r in result.records if wanted & set(groups_of(r))}
+
+
+def _mean_over(results: Sequence[Result], group: str) -> dict[str, float]:
+    """Give how often each question of a group was searched, over results."""
+    each = [_by_question(result, group, lambda r: float(searches(r) > 0)) for result in results]
+    return {uid: float(np.mean([one[uid] for one in each])) for uid in each[0]}
 
 
 def _over_seeds(values: Sequence[Mapping[str, float]]) -> Cell:
