@@ -33,7 +33,7 @@ COLUMNS = {
 }
 AFTER = "trained.search.greedy"
 SAMPLES = ("sampled", "sampled1", "sampled2", "sampled3")
-"""Decodings of the cold start that its neutrality is measured over: one sample is a coin a question."""
+"""What the neutrality of the cold start is measured over: one sample a question is a toss."""
 COLD_STARTS = tuple(f"cold_start.search.{decoding}" for decoding in SAMPLES)
 PASSES = tuple(dict.fromkeys((*ROWS, *COLD_STARTS)))
 _SINGLE_HOP = ("known", "unknown")

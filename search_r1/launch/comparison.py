@@ -86,7 +86,7 @@ def group_name(group: str, rows: Mapping[str, Any]) -> str:
         rows: The rows of :func:`compare_models`.
     """
     if group != "real":
-        return group
+        return group.replace("_", " ")
     sources = {source for row in rows.values() for source in row.get(group, {}).get("sources", ())}
     name = ", ".join(_SET_NAMES.get(source, source) for source in sorted(sources))
     return name if len(name) <= _LONGEST_NAME else "not labelled"
