@@ -16,6 +16,7 @@ from typing import Any
 DEMONSTRATIONS = "demonstrations.jsonl"
 MODEL = "model"  # the folder with the trained model
 RECEIPT = "cold_start.json"
+LR_SCHEDULE = "cosine"  # of verl's; the rate falls to zero
 _DIGEST_CHARS = 12
 
 
@@ -94,6 +95,7 @@ def inputs_of(config: Mapping[str, Any]) -> dict[str, Any]:
     index = section["retriever"].get("index")
     return {
         "settings": settings,
+        "lr_schedule": LR_SCHEDULE,
         "form": form,
         "loop": _unusual_limits(section["loop"] or {}),
         "compute_dtype": section.get("compute_dtype"),
