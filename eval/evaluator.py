@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -40,8 +40,8 @@ class Asking:
     """What the model is called in the files."""
     parts: LoopParts
     """The loop of the model's own format."""
-    reader_parts: LoopParts
-    """The loop of the methods with a prompt of their own, which never search."""
+    prompted: Mapping[str, LoopParts]
+    """The loops of methods with a prompt of their own, by :attr:`Method.parser`."""
     policy_at: PolicyAt
     retriever: Searcher
     """Waits for a server that is away, and raises when it stays away."""
@@ -50,6 +50,10 @@ class Asking:
     """Of the model's own loop; each row's own when None."""
     with_examples: bool
     """Worked examples in the prompts of methods that have their own."""
+
+    def parts_of(self, method: Method) -> LoopParts:
+        """Give the loop that a method runs on."""
+        return self.parts if method.prompt is None else self.prompted[method.parser]
 
 
 class Evaluator:
@@ -95,7 +99,7 @@ class Evaluator:
 
     async def _roll_out(self, one: Pass, row: Row) -> Trajectory:
         asking, method = self._asking, one.method
-        parts = asking.parts if method.prompt is None else asking.reader_parts
+        parts = asking.parts_of(method)
         given = await self._look_up(method, row)
         uid = uid_of(row)
         policy = asking.policy_at(one.decoding.temperature, _seed(uid, one.decoding.seed))
@@ -105,6 +109,7 @@ class Evaluator:
             question=row["extra_info"]["question"],
             gold_answers=golds_of(row),
             opening=method.opening(parts.parser),
+            closing=method.closing,
         )
         trajectory.metadata |= {
             "data_source": row["data_source"],

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.steps import DataPrepError
-from eval.manifest import Manifest, read_manifest
+from eval.manifest import TEXT_ONLY, Manifest, read_manifest
 from eval.methods import METHODS, Given
 from search_r1.answers import find_gold_answers
 from search_r1.launch.records import (
@@ -42,7 +42,12 @@ class Result:
     @property
     def model(self) -> str:
         """What the model was called."""
-        return self.name.partition(".")[0]
+        return self.name.rsplit(".", 2)[0]
+
+    @property
+    def label(self) -> str:
+        """The name, and what a reader must know to compare it with others."""
+        return f"{self.name} ({TEXT_ONLY})" if self.manifest.is_text_only else self.name
 
     def of(self, group: str) -> list[Record]:
         """Give the trajectories of a data source, of ``known`` or ``unknown``, or ``all``."""
@@ -139,6 +144,17 @@ def seconds(record: Record) -> float:
     return float(sum(turn["generate_s"] + turn["tool_s"] for turn in record["turns"]))
 
 
+def tokens_written(record: Record) -> int:
+    """Count the tokens a model wrote, as its server reported them where it did."""
+    usage = record["metadata"].get("usage") or {}
+    return int(usage.get("completion_tokens") or sum(record["response_mask"]))
+
+
+def tokens_read(record: Record) -> int:
+    """Count the tokens of the prompt and of what was given back to it, by our tokenizer."""
+    return len(record["prompt_ids"]) + record["response_mask"].count(0)
+
+
 SHARES: dict[str, Callable[[Record], float]] = {
     "em": em,
     "sub_em": lambda record: float(record["reward"]["sub_em"]),
@@ -150,10 +166,8 @@ SHARES: dict[str, Callable[[Record], float]] = {
 MEANS: dict[str, Callable[[Record], float]] = {
     "f1": lambda record: float(record["reward"]["f1"]),
     "searches": lambda record: float(searches(record)),
-    "tokens_written": lambda record: float(sum(record["response_mask"])),
-    "tokens_read": lambda record: float(
-        len(record["prompt_ids"]) + len(record["response_mask"]) - sum(record["response_mask"])
-    ),
+    "tokens_written": lambda record: float(tokens_written(record)),
+    "tokens_read": lambda record: float(tokens_read(record)),
     "seconds": seconds,
 }
 """A number for each question."""

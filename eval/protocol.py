@@ -65,17 +65,22 @@ def claim(passes: Sequence[Pass], asking: Asking, protocol: Manifest) -> None:
 
 
 def protocol_of(
-    answerer: Answerer, rows: Sequence[Row], corpus: Mapping[str, Any], training: Sequence[str]
+    answerer: Answerer,
+    engine: str,
+    rows: Sequence[Row],
+    corpus: Mapping[str, Any],
+    training: Sequence[str],
 ) -> Manifest:
     """Write down what all passes of a model share.
 
     Args:
         answerer: Whose passes they are.
+        engine: What generates.
         rows: The questions.
         corpus: What :func:`describe_corpus` gave.
         training: Question files that the model was trained on, as far as they are known.
     """
-    weights = sorted(Path(answerer.model).glob("*.safetensors"))
+    weights = [] if answerer.url else sorted(Path(answerer.model).glob("*.safetensors"))
     return Manifest(
         model=answerer.model,
         model_sha256=" ".join(map(sha256_of, weights)) or None,
@@ -87,7 +92,7 @@ def protocol_of(
         corpus=corpus,
         questions=describe_questions([row["data_source"] for row in rows], fingerprint(rows)),
         in_training=_in_training(training, rows),
-        engine="vllm in process",
+        engine=engine,
         code=code_commit(),
         versions=installed_versions(),
     )
@@ -95,19 +100,18 @@ def protocol_of(
 
 def _of_pass(one: Pass, asking: Asking) -> dict[str, Any]:
     """Write down what is a pass's own."""
+    parts = asking.parts_of(one.method)
     if one.method.prompt is not None:
         messages = one.method.prompt.build("QUESTION", "PASSAGES", asking.with_examples)
-        parts = asking.reader_parts
     else:
         messages = build_prompt(asking.prompt, "QUESTION") if asking.prompt else []
-        parts = asking.parts
     text = "\n".join(f"{message['role']}: {message['content']}" for message in messages)
     return {
         "method": one.method.name,
         "decoding": asdict(one.decoding),
         "prompt": text or "each row's own",
         "form": {"parser": type(parts.parser).__name__, "style": type(parts.style).__name__},
-        "limits": asdict(asking.parts.config),
+        "limits": asdict(parts.config),
     }
 
 

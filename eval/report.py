@@ -143,7 +143,7 @@ def _em_table(report: Report) -> str:
     for result in report.results:
         cells = [_share(report.get(result, group, "em")) for group in report.groups]
         lost = f" ({result.num_lost} lost)" if result.num_lost else ""
-        lines.append(f"| {result.name}{lost} | {' | '.join(cells)} | {macro(result):.1%} |")
+        lines.append(f"| {result.label}{lost} | {' | '.join(cells)} | {macro(result):.1%} |")
     return "\n".join(lines)
 
 

@@ -112,6 +112,7 @@ class SearchLoop:
         question: str = "",
         gold_answers: Sequence[str] = (),
         opening: str = "",
+        closing: str = "",
     ) -> Trajectory:
         """Roll one trajectory out, from the prompt to its stop reason.
 
@@ -122,12 +123,14 @@ class SearchLoop:
             gold_answers: As the record is to have them.
             opening: Text the first turn is made to begin with, such as ``<search>``: how evaluation
                 forces a search or an answer. It is given, so its ids count to the prompt.
+            closing: The same for the turn after the last search; its ids end the observation.
         """
         ids = [*prompt_ids, *self._codec.encode(opening)]
         trajectory = Trajectory(uid, question, list(gold_answers), ids)
         nudges_left = self._config.max_nudges
         while trajectory.stop_reason is None:
-            turn = await self._generate(trajectory, "" if trajectory.turns else opening)
+            turn = await self._generate(trajectory, opening)
+            opening = ""
             if turn is None:
                 trajectory.stop_reason = StopReason.ABORTED
                 break
@@ -137,6 +140,7 @@ class SearchLoop:
                 trajectory.stop_reason = StopReason.ANSWER
             elif action:
                 trajectory.stop_reason = await self._call(trajectory, turn, action)
+                opening = self._begin_last(trajectory, turn, closing)
             elif turn.stop_reason is FinishReason.ABORT:
                 trajectory.stop_reason = StopReason.ABORTED
             elif nudges_left > 0:
@@ -177,13 +181,26 @@ class SearchLoop:
             model_text=text,
             start=start,
             num_ids=len(generation.ids),
-            stop_reason=self._reader.finish_reason(generation.ids, text, budget),
+            stop_reason=generation.finish
+            or self._reader.finish_reason(generation.ids, text, budget),
             generate_s=seconds,
             context_digest=generation.context_digest,
             opening=opening,
         )
         trajectory.turns.append(turn)
         return turn
+
+    def _begin_last(self, trajectory: Trajectory, turn: Turn, text: str) -> str:
+        """Let the turn after the last search begin with a text; gives it, or nothing."""
+        if trajectory.stop_reason is not None or trajectory.num_calls < self._config.max_searches:
+            return ""
+        ids = self._codec.encode(text)
+        if len(ids) >= self._config.max_response_tokens - len(trajectory.response_ids):
+            return ""
+        trajectory.append_observation(ids)
+        turn.observation_text += text
+        turn.num_observation_ids += len(ids)
+        return text
 
     def _is_closed(self, trajectory: Trajectory) -> bool:
         """Tell whether the model ended its last turn with a token of its own."""

@@ -47,6 +47,9 @@ class ObedientPolicy:
             text = ""
         elif context.endswith("<answer>"):
             text = f"{ANSWERS.get(question, 'Dublin')}</answer>"
+        elif context.endswith("Thought:"):
+            answer = f" So the answer is: <answer>{ANSWERS.get(question)}</answer>"
+            text = answer if question in ANSWERS else " Dracula is a novel.\n"
         elif context.endswith("<search>"):
             text = "Dracula</search>"
         elif question in ANSWERS or "<information>" in context:
@@ -82,9 +85,10 @@ def searcher():
 def parts_of(bpe_tokenizer, searcher):
     """Make a loop with these limits."""
 
-    def make(**limits):
+    def make(parser="search_tags", **limits):
         config = LoopConfig(top_k=1, max_nudges=0, **limits)
-        return assemble(bpe_tokenizer, (), FormatConfig(prompt="bare"), config, searcher)
+        form = FormatConfig(prompt="bare", parser=parser)
+        return assemble(bpe_tokenizer, (), form, config, searcher)
 
     return make
 
@@ -126,7 +130,7 @@ def evaluator_of(parts, parts_of, policy, searcher, tmp_path):
         asking = Asking(
             name="tiny",
             parts=parts,
-            reader_parts=parts_of(max_searches=0),
+            prompted={"": parts_of(max_searches=0), "sentences": parts_of("sentences")},
             policy_at=policy.at,
             retriever=searcher,
             rewards=RewardConfig(searches=-0.25),
