@@ -91,8 +91,15 @@ class Pass:
                 record = json.loads(text)
             except ValueError:
                 continue
-            if kept.get(record["uid"], _NOTHING).is_lost:
-                kept[record["uid"]] = _Line(text, record["stop_reason"] in INFRASTRUCTURE)
+            try:
+                uid, is_lost = record["uid"], record["stop_reason"] in INFRASTRUCTURE
+            except (KeyError, TypeError) as error:
+                raise DataPrepError(
+                    f"{self.path} holds a line that is no trajectory ({text[:60]!r}); give another "
+                    "--name or --out, or delete that file."
+                ) from error
+            if kept.get(uid, _NOTHING).is_lost:
+                kept[uid] = _Line(text, is_lost)
         return kept
 
 

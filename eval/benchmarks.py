@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyarrow import ArrowException
 from pyarrow.parquet import read_schema
 
 from data_prep.assets import fetch_assets, read_member
@@ -149,10 +150,25 @@ def overlap(rows: Iterable[Row], training: Path) -> list[str]:
 
 def _read_own(path: Path) -> list[Row]:
     """Read a file of data_prep's rows, or of FlashRAG's, which become rows."""
-    if path.suffix == ".parquet" and path.is_file() and "extra_info" in read_schema(path).names:
+    if path.suffix == ".parquet" and path.is_file() and "extra_info" in _columns(path):
         return read_rows(path)
     questions = parse_questions(read_file_rows(path), str(path))
+    twice = [name for name, times in Counter(each.id for each in questions).items() if times > 1]
+    if twice:
+        raise DataPrepError(
+            f"{path} has {len(twice)} id(s) more than once, such as {twice[0]!r}; give each "
+            "question an id of its own, or leave ids out."
+        )
     return [_row(path.stem, "test", n, each) for n, each in enumerate(questions)]
+
+
+def _columns(path: Path) -> list[str]:
+    try:
+        names: list[str] = read_schema(path).names
+    except (ArrowException, OSError) as error:
+        reason = str(error).split("\n")[0]
+        raise DataPrepError(f"{path} is not a readable parquet file ({reason}).") from error
+    return names
 
 
 def _row(source: str, split: str, index: int, question: Question) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,6 +27,7 @@ from search_r1.policies.completions import (
 )
 from search_r1.tokens import HfCodec
 from search_r1.tools.search import Searcher
+from search_r1.types import Generation
 
 if TYPE_CHECKING:
     from search_r1.policies.local_vllm import LocalVllmPolicy
@@ -77,22 +78,56 @@ class LocalEngine:
 
         if self._policy is not None and _shape(model) != _shape(self._model):
             await self.close()
-        if self._policy is None:
-            self._policy = LocalVllmPolicy(model, seed=0, **self._options)
-        elif model != self._model:
-            await self._policy.load(model)
+        try:
+            if self._policy is None:
+                self._policy = LocalVllmPolicy(model, seed=0, **self._options)
+            elif model != self._model:
+                await self._policy.load(model)
+        except (OSError, RuntimeError, ValueError) as error:  # what vLLM raises, the cause above it
+            told = " ".join(str(error).split())[:300] or type(error).__name__
+            raise DataPrepError(
+                f"vLLM cannot run {model}: {told}; the lines above have the cause. What was "
+                "answered is kept."
+            ) from error
         self._model = model
 
     def at(self, temperature: float, seed: int) -> Policy:
         """Give a policy of the model that was loaded last; 0 is greedy."""
         assert self._policy is not None, "load a model first"
-        return self._policy.at(temperature, seed)
+        return _Mortal(self._policy.at(temperature, seed))
 
     async def close(self) -> None:
         """Stop the engine, if it runs."""
         if self._policy is not None:
             self._policy.close()
             self._policy = None
+
+
+class _Mortal:
+    """A policy whose engine may die; that ends an evaluation in a line."""
+
+    def __init__(self, policy: LocalVllmPolicy) -> None:
+        self._policy = policy
+
+    async def generate(
+        self,
+        context_ids: list[int],
+        *,
+        max_tokens: int,
+        stop: Sequence[str],
+        stop_token_ids: Sequence[int] = (),
+    ) -> Generation:
+        from search_r1.policies.local_vllm import EngineDeadError
+
+        try:
+            return await self._policy.generate(
+                context_ids, max_tokens=max_tokens, stop=stop, stop_token_ids=stop_token_ids
+            )
+        except EngineDeadError as error:
+            raise DataPrepError(
+                "the engine died; the lines above have the cause. Run the same command again: what "
+                "was answered is kept."
+            ) from error
 
 
 class ServedEngine:

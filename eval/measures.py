@@ -75,10 +75,11 @@ def read_result(path: Path) -> Result:
     try:
         with path.open(encoding="utf-8") as lines:
             records = [json.loads(line) for line in lines]
-    except (OSError, ValueError) as error:
+        sound = [record for record in records if record["stop_reason"] not in INFRASTRUCTURE]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataPrepError(
-            f"{path} cannot be read ({error}); run the same eval.run command again, which mends a "
-            "file that was cut short."
+            f"{path} cannot be read ({error!r}); run the same eval.run command again, which mends "
+            "a file that was cut short."
         ) from error
     asked = sum(manifest.questions["sets"].values())
     if len(records) != asked:
@@ -86,7 +87,6 @@ def read_result(path: Path) -> Result:
             f"{path} holds {len(records)} of {asked} questions; run the same eval.run command "
             "again, which goes on where it was."
         )
-    sound = [record for record in records if record["stop_reason"] not in INFRASTRUCTURE]
     if not sound:
         raise DataPrepError(f"all {len(records)} trajectories of {path} were lost; see its log.")
     return Result(path.stem, manifest, sound, len(records) - len(sound))
@@ -152,7 +152,7 @@ def tokens_written(record: Record) -> int:
 
 def tokens_read(record: Record) -> int:
     """Count the tokens of the prompt and of what was given back to it, by our tokenizer."""
-    return len(record["prompt_ids"]) + record["response_mask"].count(0)
+    return len(record["prompt_ids"]) + sum(mask == 0 for mask in record["response_mask"])
 
 
 SHARES: dict[str, Callable[[Record], float]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -49,6 +50,26 @@ async def describe_corpus(config: SearchClientConfig) -> dict[str, Any]:
         "sha256": (manifest.get("corpus") or {}).get("sha256"),
         "settings": manifest.get("settings"),
     }
+
+
+async def require_corpus(config: SearchClientConfig, corpus: Mapping[str, Any], one: Pass) -> None:
+    """Set a pass's answers aside when the server has another corpus by now; away, it cannot tell.
+
+    Raises:
+        DataPrepError: If it has.
+    """
+    try:
+        now = await describe_corpus(config)
+    except DataPrepError:
+        return
+    if now != corpus:
+        aside = one.path.with_suffix(".jsonl.mixed")
+        one.path.replace(aside)
+        raise DataPrepError(
+            f"the retrieval server at {config.urls[0]} serves another corpus than when "
+            f"{one.path.name} was begun: {json.dumps(now)}, and it was {json.dumps(corpus)}. What "
+            f"was answered is in {aside}; serve the first one and run the same command again."
+        )
 
 
 def claim(passes: Sequence[Pass], asking: Asking, protocol: Manifest) -> None:

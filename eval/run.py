@@ -37,7 +37,7 @@ from eval.evaluator import Asking, Evaluator
 from eval.methods import METHODS
 from eval.options import answerers_of, read_options
 from eval.patient import PatientClient
-from eval.protocol import claim, describe_corpus, protocol_of
+from eval.protocol import claim, describe_corpus, protocol_of, require_corpus
 from eval.tally import Tally
 from search_r1.assembly import FormatConfig, LoopParts, form_of
 from search_r1.loop import LoopConfig
@@ -130,6 +130,7 @@ async def evaluate(
                 started = time.monotonic()
                 tally.begin(f"{answerer.name} {one.method.name} {one.decoding.name}")
                 await Evaluator(askings[answerer], tally).run(one, rows)
+                await require_corpus(setting.client, corpus, one)
                 say(f"{one.path} ({time.monotonic() - started:.0f} s)")
     except* DataPrepError as errors:
         raise _first(errors) from None

@@ -11,8 +11,11 @@ from vllm import SamplingParams, TokensPrompt
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from search_r1.types import Generation, digest
+
+__all__ = ["EngineDeadError", "LocalVllmPolicy"]
 
 _WEIGHT_LOADER = "search_r1.policies.weights.WeightLoader"
 
