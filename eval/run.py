@@ -67,9 +67,14 @@ class Setting:
         self.client = replace(client, url=url) if url else client
         self.engine = engine_options((config.get("actor_rollout_ref") or {}).get("rollout") or {})
         self.training: list[str] = _as_list((config.get("data") or {}).get("train_files"))
-        run_dir = section.get("run_dir")
-        self.report = ProgressFile(run_dir, "evaluate") if run_dir else None
+        self.run_dir: str | None = section.get("run_dir")
         self.wait_s = wait_s
+
+    def report_for(self, out: Path) -> ProgressFile | None:
+        """Give the file that the run's launcher reads, where results go into that run's folder."""
+        if self.run_dir and Path(self.run_dir).absolute() in out.absolute().parents:
+            return ProgressFile(self.run_dir, "evaluate")
+        return None
 
 
 def read_setting(path: Path | None, url: str | None, wait_s: float) -> Setting:
@@ -108,7 +113,7 @@ async def evaluate(
         return say("nothing is missing")
     client = SearchClient(setting.client)
     total = sum(len(one.missing(rows)) for passes in todo.values() for one in passes)
-    tally = Tally(total, setting.report)
+    tally = Tally(total, setting.report_for(out))
     local = LocalEngine(setting.engine)
     askings: dict[Answerer, Asking] = {}
     engines: dict[Answerer, Engine] = {}

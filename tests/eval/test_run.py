@@ -276,3 +276,10 @@ def test_what_a_plan_says_itself_is_not_given_beside_it(option, tmp_path, capsys
     with pytest.raises(SystemExit):
         main([*files, option, "search"])
     assert "--plan says name, method and prompt itself" in capsys.readouterr().err
+
+
+def test_progress_goes_to_a_run_only_when_results_do(tmp_path):
+    setting = Setting({"search_r1": {"run_dir": str(tmp_path / "run")}}, None, 0)
+    assert setting.report_for(tmp_path / "run" / "eval") is not None
+    assert setting.report_for(tmp_path / "results") is None
+    assert Setting({}, None, 0).report_for(tmp_path) is None
