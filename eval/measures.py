@@ -7,7 +7,7 @@ questions for the rest. Trajectories that infrastructure ended are left out and 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -243,21 +243,6 @@ def macro(result: Result) -> float:
     """Average EM over data sources, each as heavy as the others."""
     sources = {record["metadata"]["data_source"] for record in result.records}
     return float(np.mean([np.mean([em(r) for r in result.of(source)]) for source in sources]))
-
-
-def mistakes(records: Iterable[Record]) -> Iterator[tuple[str, Record]]:
-    """Yield every wrong trajectory with what went wrong."""
-    for record in records:
-        if em(record) > 0:
-            continue
-        if record["prediction"] is None:
-            yield f"no answer ({record['stop_reason']})", record
-        elif has_found(record):
-            yield "wrong though the answer stood in what it read", record
-        elif searches(record):
-            yield "searched and did not find the answer", record
-        else:
-            yield "wrong without searching", record
 
 
 def share(values: Sequence[float]) -> Figure:

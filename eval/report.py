@@ -28,12 +28,13 @@ from eval.measures import (
     gap,
     group_names,
     macro,
-    mistakes,
     read_results,
     when_to_search,
 )
+from eval.mistakes import mistakes
 from eval.page import write_page
 from eval.plots import plot_scores, plot_searches
+from eval.published import published_section
 
 _EXAMPLES = 2  # of each mistake
 _BEHAVIOUR = {
@@ -104,6 +105,8 @@ def markdown(report: Report) -> str:
     ]
     if pairs := list(_pairs(report)):
         parts += ["## Compared", "\n".join(f"- {sentence}" for sentence in pairs)]
+    if published := published_section(report.groups):
+        parts.append(published)
     parts += ["## What went wrong", *_mistakes(report), "## Protocol", *_protocols(report)]
     return "\n\n".join(parts) + "\n"
 

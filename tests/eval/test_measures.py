@@ -16,10 +16,10 @@ from eval.measures import (
     gap,
     group_names,
     macro,
-    mistakes,
     read_results,
     when_to_search,
 )
+from eval.mistakes import Mistake, mistake_of, mistakes
 from eval.report import csv_text, latex_rows, make_report, markdown, write_report
 
 MANIFEST = Manifest(
@@ -39,7 +39,8 @@ MANIFEST = Manifest(
 
 
 def record(uid, right, searched, *, found="", method="search", stop="answer", **changes):
-    call = {"is_search": True, "status": "ok", "name": "search", "arguments": {}, "seconds": 0.1}
+    arguments = {"query": "q"}
+    call = {"is_search": True, "status": "ok", "name": "search", "arguments": arguments}
     turns = [
         {
             "opening": "",
@@ -48,6 +49,7 @@ def record(uid, right, searched, *, found="", method="search", stop="answer", **
             "num_observation_ids": 3,
             "calls": [call],
             "call": {"name": "search"},
+            "stop_reason": "stop",
             "is_malformed_call": False,
             "generate_s": 1.0,
             "tool_s": 0.5,
@@ -142,15 +144,39 @@ def test_a_mistake_is_put_down_to_what_caused_it():
         record("k0", 1, 1),
         record("k1", 0, 0),
         record("u0", 0, 1, found="by Ada."),
-        record("u1", 0, 1, found="by Eve."),
+        record("u1", 0, 1, found="by Eve.", question="what is q?"),
         record("u2", 0, 0, prediction=None, stop="response_length"),
+        record("u3", 0, 1, prediction=None, stop="search_limit"),
+        record("u4", 0, 1, prediction=None, stop="no_action"),
+        record("u5", 0, 1, found="by Eve."),
     ]
     assert [(kind, r["uid"]) for kind, r in mistakes(wrong)] == [
-        ("wrong without searching", "k1"),
-        ("wrong though the answer stood in what it read", "u0"),
-        ("searched and did not find the answer", "u1"),
-        ("no answer (response_length)", "u2"),
+        (Mistake.UNSEARCHED, "k1"),
+        (Mistake.MISREAD, "u0"),
+        (Mistake.NOT_FOUND, "u1"),
+        (Mistake.LIMIT, "u2"),
+        (Mistake.LIMIT, "u3"),
+        (Mistake.NO_ANSWER, "u4"),
+        (Mistake.QUERY, "u5"),
     ]
+
+
+def test_a_query_is_bad_when_it_has_nothing_of_the_question_or_repeats_itself():
+    twice = record("u0", 0, 2, found="by Eve.", question="what is q?")
+    assert mistake_of(twice) is Mistake.QUERY
+    twice["turns"] = [dict(turn) for turn in twice["turns"]]
+    other = {"is_search": True, "status": "ok", "name": "search", "arguments": {"query": "r"}}
+    twice["turns"][1]["calls"] = [other]
+    assert mistake_of(twice) is Mistake.NOT_FOUND
+    given = record("u1", 0, 0, method="rag")
+    given["metadata"]["given_text"] = "Doc 1(Title: X) by Eve."
+    assert mistake_of(given) is Mistake.NOT_FOUND
+
+
+def test_a_turn_that_its_budget_cut_is_stopped_by_a_limit():
+    cut = record("u0", 0, 1, prediction=None, stop="no_action")
+    cut["turns"] = [cut["turns"][0] | {"stop_reason": "length"}]
+    assert mistake_of(cut) is Mistake.LIMIT
 
 
 def test_a_comparison_counts_what_each_alone_answers():
@@ -239,6 +265,7 @@ def test_a_report_holds_every_figure_in_every_form(report, tmp_path):
     assert "over-search" in text
     assert "is shown (" in text
     assert "wrong without searching: 2 of 4" in text
+    assert "What others report" not in text, "nobody reports on these sets"
     rows = csv_text(report).splitlines()
     assert rows[0] == "result,questions,figure,value,low,high,number"
     assert any(row.startswith("m.search.greedy,all,over_search,0.5,") for row in rows)
