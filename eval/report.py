@@ -33,8 +33,9 @@ from eval.measures import (
 )
 from eval.mistakes import mistakes
 from eval.page import write_page
-from eval.plots import plot_scores, plot_searches
+from eval.plots import plot_scores, plot_searches, plot_training
 from eval.published import published_section
+from eval.training import Training, read_training, training_section
 
 _EXAMPLES = 2  # of each mistake
 _BEHAVIOUR = {
@@ -62,14 +63,20 @@ class Report:
     groups: Sequence[str]
     figures: Mapping[str, Mapping[str, Mapping[str, Figure]]]
     """By result, group of questions, and name of the figure."""
+    trainings: Sequence[Training] = ()
+    """Runs whose curves are shown."""
 
     def get(self, result: Result, group: str, name: str) -> Figure | None:
         """Give one figure, if there is one."""
         return self.figures[result.name].get(group, {}).get(name)
 
 
-def make_report(results: Sequence[Result]) -> Report:
+def make_report(results: Sequence[Result], trainings: Sequence[Training] = ()) -> Report:
     """Compute every figure.
+
+    Args:
+        results: What was evaluated.
+        trainings: Runs whose curves are shown.
 
     Raises:
         DataPrepError: If two results have one name.
@@ -89,7 +96,7 @@ def make_report(results: Sequence[Result]) -> Report:
                 by_group[group] |= when_to_search(result, *others, group)
         if difference := gap(result):
             by_group[ALL]["gap"] = difference
-    return Report(results, groups, found)
+    return Report(results, groups, found, trainings)
 
 
 def markdown(report: Report) -> str:
@@ -105,8 +112,8 @@ def markdown(report: Report) -> str:
     ]
     if pairs := list(_pairs(report)):
         parts += ["## Compared", "\n".join(f"- {sentence}" for sentence in pairs)]
-    if published := published_section(report.groups):
-        parts.append(published)
+    sections = (training_section(report.trainings), published_section(report.groups))
+    parts += [section for section in sections if section]
     parts += ["## What went wrong", *_mistakes(report), "## Protocol", *_protocols(report)]
     return "\n\n".join(parts) + "\n"
 
@@ -135,8 +142,9 @@ def latex_rows(report: Report) -> str:
 
 
 def _plots(report: Report) -> list[str]:
-    scores = plot_scores(report.results, report.figures, report.groups)
-    return [scores, plot_searches(report.results, report.figures)]
+    drawn = [plot_scores(report.results, report.figures, report.groups)]
+    drawn.append(plot_searches(report.results, report.figures))
+    return drawn + ([plot_training(report.trainings)] if report.trainings else [])
 
 
 def _em_table(report: Report) -> str:
@@ -261,10 +269,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eval.report", description=__doc__)
     parser.add_argument("results", type=Path, nargs="+", help="folders or files of eval.run")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report")
+    parser.add_argument("--training", type=Path, nargs="+", default=[], metavar="RUN",
+        help="folders of training runs whose curves to show")  # fmt: skip
     parsed = parser.parse_args(arguments)
 
     def run() -> None:
-        report = make_report(read_results(parsed.results))
+        report = make_report(read_results(parsed.results), read_training(parsed.training))
         write_report(report, parsed.out)
         say(_em_table(report))
         say(f"\n{parsed.out / 'report.md'}, report.html, figures.csv, rows.tex, report.json")
