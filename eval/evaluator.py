@@ -24,7 +24,7 @@ from search_r1.rows import Row
 from search_r1.tools.search import Searcher
 from search_r1.types import Passage, StopReason, Trajectory
 
-_AT_ONCE = 64  # trajectories under way: keeps the engine full without thousands of open tasks
+AT_ONCE = 64  # trajectories under way: keeps the engine full without thousands of open tasks
 _TRIES = 3  # of a question whose search fails, while the retriever answers others
 _GOLD_DEPTH = 100  # hits looked through for a passage that holds a gold answer
 
@@ -71,7 +71,7 @@ class Evaluator:
     async def run(self, one: Pass, rows: Sequence[Row]) -> None:
         """Carry a pass out; a line is written as each trajectory ends, and all are sorted then."""
         one.tidy(rows)
-        limit = asyncio.Semaphore(_AT_ONCE)
+        limit = asyncio.Semaphore(AT_ONCE)
         with one.path.open("a", encoding="utf-8", errors="replace") as file:
             async with asyncio.TaskGroup() as tasks:
                 for row in one.missing(rows):

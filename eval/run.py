@@ -36,6 +36,7 @@ from eval.engine import (
 from eval.evaluator import Asking, Evaluator
 from eval.methods import METHODS
 from eval.options import answerers_of, read_options
+from eval.outlook import outlook
 from eval.patient import PatientClient
 from eval.protocol import claim, describe_corpus, protocol_of, require_corpus
 from eval.tally import Tally
@@ -238,7 +239,7 @@ def _run(parsed: argparse.Namespace) -> None:
         raise DataPrepError(f"--method: {error}") from error
     if parsed.dry_run:
         for one in passes:
-            say(f"{one.path}: {len(one.missing(rows))} of {len(rows)} questions to ask")
+            say(outlook(one, rows, setting.limits))
         return
     asyncio.run(evaluate(setting, answerers, rows, parsed.out, parsed.examples))
 
