@@ -122,7 +122,7 @@ async def evaluate(
         for answerer, passes in todo.items():
             tokens = _tokens_of(answerer)
             engines[answerer] = await _engine_of(answerer, tokens, local, setting.wait_s)
-            asking = _asking_of(answerer, tokens, setting, engines[answerer], client, with_examples)
+            asking = asking_of(answerer, tokens, setting, engines[answerer], client, with_examples)
             askings[answerer] = asking
             _check_openings(passes, asking.parts)
         corpus = await describe_corpus(setting.client)
@@ -177,7 +177,7 @@ def _unfinished(passes: Sequence[Pass], rows: Sequence[Row]) -> list[Pass]:
     return [one for one in passes if one.missing(rows)]
 
 
-def _asking_of(
+def asking_of(
     answerer: Answerer,
     tokens: Tokens,
     setting: Setting,
@@ -185,6 +185,11 @@ def _asking_of(
     client: SearchClient,
     with_examples: bool,
 ) -> Asking:
+    """Put together how one model is asked, under a setting and over an engine.
+
+    Raises:
+        DataPrepError: If the model does not fit the setting.
+    """
     own = setting.form
     prompted: dict[str, LoopParts] = {}
     for method in METHODS.values():
