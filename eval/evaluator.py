@@ -118,6 +118,8 @@ class Evaluator:
             "method": method.name,
             "decoding": one.decoding.name,
         }
+        if question_id := row["extra_info"].get("id"):
+            trajectory.metadata["id"] = question_id  # as its source calls it
         if method.given:
             trajectory.metadata["given"] = [passage.id for passage in given]
             trajectory.metadata["given_text"] = number_passages(given)
