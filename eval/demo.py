@@ -136,7 +136,8 @@ def _ask(
 
 def _environment(config: Mapping[str, Any]) -> dict[str, str]:
     """Give the environment that the run's own evaluation had."""
-    environment = base_environment() | config["search_r1"]["env"] | {"HF_HUB_OFFLINE": "1"}
+    own: dict[str, str] = config["search_r1"]["env"]
+    environment = base_environment() | own | {"HF_HUB_OFFLINE": "1"}
     if config["trainer"]["device"] == "cpu":
         cores = format_cores(os.sched_getaffinity(0))
         environment.setdefault("VLLM_CPU_OMP_THREADS_BIND", cores)

@@ -152,7 +152,8 @@ def tokens_written(record: Record) -> int:
 
 def tokens_read(record: Record) -> int:
     """Count the tokens of the prompt and of what was given back to it, by our tokenizer."""
-    return len(record["prompt_ids"]) + sum(mask == 0 for mask in record["response_mask"])
+    given: int = record["response_mask"].count(0)
+    return len(record["prompt_ids"]) + given
 
 
 SHARES: dict[str, Callable[[Record], float]] = {

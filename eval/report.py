@@ -31,7 +31,7 @@ from eval.measures import (
     read_results,
     when_to_search,
 )
-from eval.mistakes import mistakes
+from eval.mistakes import Mistake, mistakes
 from eval.page import write_page
 from eval.plots import plot_scores, plot_searches, plot_training
 from eval.published import published_section
@@ -202,7 +202,7 @@ def _pairs(report: Report) -> Iterator[str]:
 
 def _mistakes(report: Report) -> Iterator[str]:
     for result in report.results:
-        kinds: dict[str, list[dict[str, Any]]] = {}
+        kinds: dict[Mistake, list[dict[str, Any]]] = {}
         for kind, record in mistakes(result.records):
             kinds.setdefault(kind, []).append(record)
         lines = [f"### {result.name}"]
