@@ -54,20 +54,13 @@ class LoopConfig:
     """Take a finished turn without a call for the answer, as chat clients do, tags or not."""
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        for name in self.__slots__:
+            value, least = getattr(self, name), 0 if name in _MAY_BE_ZERO else 1
+            if not isinstance(value, bool) and value < least:
+                raise ValueError(f"{name} is {value}; it must be at least {least}.")
 
 
-_LEAST = {
-    "max_searches": 0,
-    "max_nudges": 0,
-    "top_k": 1,
-    "max_turn_tokens": 1,
-    "max_response_tokens": 1,
-    "max_observation_tokens": 1,
-    "min_answer_tokens": 1,
-}
+_MAY_BE_ZERO = ("max_searches", "max_nudges")
 
 
 class SearchLoop:
@@ -143,16 +136,9 @@ class SearchLoop:
                 opening = self._begin_last(trajectory, turn, closing)
             elif turn.stop_reason is FinishReason.ABORT:
                 trajectory.stop_reason = StopReason.ABORTED
-            elif nudges_left > 0:
-                nudges_left -= 1
-                told = self._style.correction(turn.error or "", self._is_closed(trajectory))
-                trajectory.stop_reason = self._observe(
-                    trajectory, turn, Observation(told.ids, told.text)
-                )
-            elif len(trajectory.response_ids) >= self._config.max_response_tokens:
-                trajectory.stop_reason = StopReason.RESPONSE_LENGTH
             else:
-                trajectory.stop_reason = StopReason.NO_ACTION
+                trajectory.stop_reason = self._correct(trajectory, turn, nudges_left)
+                nudges_left -= 1
         return trajectory
 
     async def _generate(self, trajectory: Trajectory, opening: str) -> Turn | None:
@@ -189,6 +175,14 @@ class SearchLoop:
         )
         trajectory.turns.append(turn)
         return turn
+
+    def _correct(self, trajectory: Trajectory, turn: Turn, nudges_left: int) -> StopReason | None:
+        """Tell the model of its mistake while nudges are left; else give why it ends."""
+        if nudges_left > 0:
+            told = self._style.correction(turn.error or "", self._is_closed(trajectory))
+            return self._observe(trajectory, turn, Observation(told.ids, told.text))
+        is_spent = len(trajectory.response_ids) >= self._config.max_response_tokens
+        return StopReason.RESPONSE_LENGTH if is_spent else StopReason.NO_ACTION
 
     def _begin_last(self, trajectory: Trajectory, turn: Turn, text: str) -> str:
         """Let the turn after the last search begin with a text; gives it, or nothing."""
