@@ -45,9 +45,12 @@ class Patience:
             return await self._try(attempt)
         except self._away as error:
             reason = error
+        is_first = not self._waiting.locked()
         async with self._waiting:
             given_up_at = time.monotonic() + self._wait_s
-            say(f"{self._name} does not answer ({reason}); waiting up to {self._wait_s:.0f} s")
+            if is_first:
+                said = f"{self._name} does not answer ({reason})"
+                say(f"{said}; waiting up to {self._wait_s:.0f} s")
             while time.monotonic() < given_up_at:
                 try:
                     return await self._try(attempt)
