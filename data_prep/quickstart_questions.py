@@ -1,7 +1,8 @@
 """The quickstart's question files.
 
 ``train`` and ``test`` mix questions that the policy knows, questions it cannot know, and NQ and
-TriviaQA (train from dev, test from test), which have files of their own besides.
+TriviaQA (train from dev, test from test), which have files of their own besides; the files of the
+proof add questions that take two searches.
 """
 
 import io
@@ -15,7 +16,7 @@ from data_prep.answerable import answerable_questions
 from data_prep.assets import read_member
 from data_prep.knowledge.candidates import Candidate
 from data_prep.knowledge.labels import RULE
-from data_prep.knowledge.mix import TEST_CYCLE, TRAIN_CYCLE, interleave
+from data_prep.knowledge.mix import CYCLES, interleave
 from data_prep.knowledge.questions import Labelled, choose_knowledge_questions
 from data_prep.knowledge.samples import AGAIN
 from data_prep.overlap import check_disjoint, drop_repeats, question_keys
@@ -42,6 +43,8 @@ TEST_TOPICS = {"nq": "nq.test", "triviaqa": "dpr.trivia.test"}
 FILES = {
     "train": "train.parquet",
     "test": "test.parquet",
+    "train_proof": "train_proof.parquet",
+    "test_proof": "test_proof.parquet",
     "train_real": "train_nq_triviaqa.parquet",
     "test_real": "test_nq_triviaqa.parquet",
     "unfiltered": "test_unfiltered.parquet",
@@ -136,7 +139,7 @@ def make_questions(parts: QuestionParts, target: Path, options: QuestionOptions)
         "prompt": build_prompt(options.prompt_name, "QUESTION?"),
         "options": asdict(options),
         "labels": RULE,
-        "questions_version": 3,
+        "questions_version": 4,
     }
     if is_current(target, inputs):
         return False
@@ -153,8 +156,10 @@ def make_questions(parts: QuestionParts, target: Path, options: QuestionOptions)
     for split in ("train_real", "test_real", "unfiltered"):
         # Mixed, so that the first N rows are a random sample of both data sources.
         sampler.shuffle(chosen[split])
-    chosen["train"] = interleave({**knowledge.train, "real": chosen["train_real"]}, TRAIN_CYCLE)
-    chosen["test"] = interleave({**knowledge.test, "real": chosen["test_real"]}, TEST_CYCLE)
+    for split, halves in (("train", knowledge.train), ("test", knowledge.test)):
+        pools = {**halves, "real": chosen[f"{split}_real"]}
+        for name, cycles in CYCLES.items():
+            chosen[f"{split}{name}"] = interleave(pools, cycles[split])
     facts = {
         "origins": list(parts.origins),
         **_origin(options),
@@ -207,7 +212,7 @@ def _with_usable_answers(questions: Sequence[Question]) -> list[Question]:
 
 
 def _with_query(question: Question) -> Question:
-    return replace(question, query=question.text.rstrip("? "))
+    return replace(question, queries=(question.text.rstrip("? "),))
 
 
 def _asked(topics: Mapping[str, Topics]) -> set[str]:
@@ -221,8 +226,8 @@ def _write_files(
     for split, items in chosen.items():
         name = "train" if split.startswith("train") else "test"
         write_rows(make_rows(items, name, options.prompt_name), folder / FILES[split])
-    for train in ("train", "train_real"):
-        for test in ("test", "test_real", "unfiltered"):
+    for train in ("train", "train_proof", "train_real"):
+        for test in ("test", "test_proof", "test_real", "unfiltered"):
             texts = [[question.text for _, question in chosen[split]] for split in (train, test)]
             check_disjoint(*texts)
 

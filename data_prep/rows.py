@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
                     ("question", pa.string()),
                     ("prompt_name", pa.string()),
                     ("knowledge", pa.string()),
-                    ("query", pa.string()),
+                    ("queries", pa.list_(pa.string())),
                 ]
             ),
         ),
@@ -75,7 +75,7 @@ def make_row(question: Question, data_source: str, split: str, index: int, promp
             "question": question.text,
             "prompt_name": prompt_name,
             "knowledge": question.knowledge,
-            "query": question.query,
+            "queries": list(question.queries),
         },
         "agent_name": AGENT_NAME,
     }

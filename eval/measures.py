@@ -6,6 +6,7 @@ questions for the rest. Trajectories that infrastructure ended are left out and 
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,14 +67,16 @@ class Figure:
 
 
 def read_result(path: Path) -> Result:
-    """Read a file of trajectories and the manifest beside it.
+    """Read a file of trajectories, packed with gzip or not, and the manifest beside it.
 
     Raises:
         DataPrepError: If there is none, a line is torn, or nothing in it is whole.
     """
-    manifest = read_manifest(path.with_suffix(".json"))
+    name = path.name.removesuffix(".gz").removesuffix(".jsonl")
+    manifest = read_manifest(path.with_name(f"{name}.json"))
+    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with path.open(encoding="utf-8") as lines:
+        with opened(path, "rt", encoding="utf-8") as lines:
             records = [json.loads(line) for line in lines]
         sound = [record for record in records if record["stop_reason"] not in INFRASTRUCTURE]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -89,7 +92,7 @@ def read_result(path: Path) -> Result:
         )
     if not sound:
         raise DataPrepError(f"all {len(records)} trajectories of {path} were lost; see its log.")
-    return Result(path.stem, manifest, sound, len(records) - len(sound))
+    return Result(name, manifest, sound, len(records) - len(sound))
 
 
 def read_results(places: Iterable[Path]) -> list[Result]:
@@ -100,7 +103,7 @@ def read_results(places: Iterable[Path]) -> list[Result]:
     """
     results = []
     for place in places:
-        paths = sorted(place.glob("*.*.*.jsonl")) if place.is_dir() else [place]
+        paths = sorted(place.glob("*.*.*.jsonl*")) if place.is_dir() else [place]
         if not paths:
             raise DataPrepError(f"{place} holds no trajectories of eval.run.")
         results += [read_result(path) for path in paths]
@@ -232,7 +235,8 @@ def gap(result: Result) -> Figure | None:
     if result.manifest.method != "search":
         return None  # it had no choice
     known, unknown = (
-        np.array([float(searches(r) > 0) for r in result.of(group)]) for group in KNOWLEDGE
+        np.array([float(searches(r) > 0) for r in result.of(group)])
+        for group in ("known", "unknown")
     )
     if not len(known) or not len(unknown):
         return None

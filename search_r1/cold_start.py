@@ -16,6 +16,7 @@ from typing import Any
 DEMONSTRATIONS = "demonstrations.jsonl"
 MODEL = "model"  # the folder with the trained model
 RECEIPT = "cold_start.json"
+LR_SCHEDULE = "cosine"  # of verl's; the rate falls to zero
 _DIGEST_CHARS = 12
 
 
@@ -24,7 +25,7 @@ class ColdStartConfig:
     """How many demonstrations, and how they are trained on."""
 
     questions: str
-    """Question file (parquet) that demonstrations are made of; rows need ``extra_info.query``."""
+    """Question file (parquet) that demonstrations are made of; rows need ``extra_info.queries``."""
     num_questions: int = 200
     """Questions taken from its start, each with two demonstrations."""
     epochs: int = 1
@@ -32,7 +33,7 @@ class ColdStartConfig:
     batch_size: int = 10
     """Demonstrations per update, half of them searching; an even number."""
     lr: float = 1e-4
-    """Learning rate, constant after ``warmup_steps``."""
+    """Highest learning rate; it falls to zero as a cosine after ``warmup_steps``."""
     warmup_steps: int = 4
     """Updates over which the learning rate rises."""
     max_tokens_per_micro_batch: int = 1024
@@ -94,6 +95,7 @@ def inputs_of(config: Mapping[str, Any]) -> dict[str, Any]:
     index = section["retriever"].get("index")
     return {
         "settings": settings,
+        "lr_schedule": LR_SCHEDULE,
         "form": form,
         "loop": _unusual_limits(section["loop"] or {}),
         "compute_dtype": section.get("compute_dtype"),

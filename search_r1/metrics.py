@@ -11,8 +11,11 @@ from search_r1.types import FinishReason, StopReason
 
 Record = dict[str, Any]  # one trajectory as Trajectory.to_json() gives it
 
-KNOWLEDGE = ("known", "unknown")
-"""What ``metadata.knowledge`` says of a question: the model was sampled on it without search."""
+KNOWLEDGE = ("known", "unknown", "two_hop")
+"""What ``metadata.knowledge`` says of a question: the model was sampled on it without search.
+
+The answer to a two-hop one is unknown too, and takes a second search.
+"""
 INFRASTRUCTURE = frozenset(reason.value for reason in StopReason if reason.is_infrastructure)
 
 

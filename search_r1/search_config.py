@@ -73,6 +73,11 @@ class SearchClientConfig:
 
 
 def _check_url(url: str) -> None:
+    if "@" in url:  # not shown: what stands before it may be a password
+        raise ValueError(
+            "url has a user name or password in it (an @), and a run writes its addresses down; "
+            f"give http://HOST:PORT, and a secret as bearer token in {TOKEN_VARIABLE}."
+        )
     try:
         parts = urlsplit(url)
         is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0

@@ -43,7 +43,7 @@ _EPILOG = """\
 What stands after -- goes to vLLM's server as it is:
   python -m search_r1.serve --model MODEL -- --max-model-len 4096
 
-A conversation with the openai client: docs/tool-calling.md
+A conversation with the openai client: docs/serving.md
 """
 
 

@@ -20,12 +20,16 @@ class Kind:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One question of a kind; ``passage`` states the answer where the corpus is to hold it."""
+    """One question of a kind, with the passages that the corpus is to hold for it.
+
+    There is one for each of the question's queries, which must find it first; the last one states
+    the answer. There is none where the corpus need not say it.
+    """
 
     source: str
     question: Question
     entities: tuple[str, ...]  # what must not be on both sides of train and test
-    passage: CorpusPassage | None = None
+    passages: tuple[CorpusPassage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,9 @@ def make_candidates(kind: Kind, facts: Sequence[Fact]) -> list[Candidate]:
         answers = usable_answers(fact.gold_answers)
         if fact.subject in shown or not answers or holds_answer(text, answers):
             continue
-        question = Question(name, text, answers, query=kind.query.format(fact.subject))
-        passage = CorpusPassage(name, fact.title, fact.text) if fact.text else None
-        candidates.append(Candidate(kind.source, question, fact.entities, passage))
+        question = Question(name, text, answers, queries=(kind.query.format(fact.subject),))
+        passages = (CorpusPassage(name, fact.title, fact.text),) if fact.text else ()
+        candidates.append(Candidate(kind.source, question, fact.entities, passages))
     return candidates
 
 

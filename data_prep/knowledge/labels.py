@@ -11,6 +11,7 @@ from search_r1.answers import exact_match
 
 KNOWN = "known"
 UNKNOWN = "unknown"
+TWO_HOP = "two_hop"  # unknown, and one search does not find the answer
 # A source is what most of its questions are; which of them stay is decided one by one.
 KNOWN_SOURCE = 0.5  # of a source's greedy answers that must be right
 UNKNOWN_SOURCE = 0.2  # and may be
@@ -80,12 +81,19 @@ def label_candidates(
     for tally in tallies.values():
         tally.label = _source_label(tally.greedy_share)
     kept = [
-        candidate
+        _tell_two_hop(candidate)
         for candidate in labelled
         if candidate.question.knowledge
         and candidate.question.knowledge == tallies[candidate.source].label
     ]
     return kept, {source: asdict(tally) for source, tally in tallies.items()}
+
+
+def _tell_two_hop(candidate: Candidate) -> Candidate:
+    question = candidate.question
+    if question.knowledge == UNKNOWN and len(question.queries) > 1:
+        return replace(candidate, question=replace(question, knowledge=TWO_HOP))
+    return candidate
 
 
 def _source_label(greedy_share: float) -> str:

@@ -13,8 +13,18 @@ T = TypeVar("T")
 
 TEST_SHARE = 0.22  # of the entities
 ANSWER_SHARE = 0.03  # of a source's questions that may have the same answer
-TRAIN_CYCLE = ("known", "unknown", "known", "unknown", "real")
-TEST_CYCLE = ("known", "unknown", "real")
+CYCLES = {
+    "": {
+        "train": ("known", "unknown", "known", "unknown", "real"),
+        "test": ("known", "unknown", "real"),
+    },
+    "_proof": {
+        # As many that are better answered at once as those that take a search: with fewer, a policy
+        # that searches every time is what the first steps teach.
+        "train": ("known", "unknown", "known", "two_hop", "known", "real", "known", "unknown"),
+        "test": ("known", "unknown", "two_hop", "real"),
+    },
+}  # name of a mix -> split -> kinds of question by turns
 
 
 def balance_answers(candidates: Sequence[Candidate]) -> list[Candidate]:

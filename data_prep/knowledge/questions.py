@@ -1,4 +1,4 @@
-"""From candidates to the two halves of the mix: labelled, found in the index, split, counted."""
+"""From candidates to the parts of the mix: labelled, found in the index, split, counted."""
 
 import random
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.knowledge.candidates import Candidate, holds_answer
-from data_prep.knowledge.labels import BIAS, KNOWN, RULE, UNKNOWN, label_candidates
+from data_prep.knowledge.labels import BIAS, KNOWN, RULE, TWO_HOP, UNKNOWN, label_candidates
 from data_prep.knowledge.mix import ANSWER_SHARE, balance_answers, split_by_entity, spread
 from data_prep.knowledge.samples import read_samples
 from data_prep.overlap import question_key
@@ -21,7 +21,7 @@ Labelled = tuple[str, Question]  # (data source, question)
 
 @dataclass(frozen=True)
 class KnowledgeQuestions:
-    """Known and unknown questions of each split, as many of the one as of the other."""
+    """Questions of each split: as many known as unknown ones, and all that take two searches."""
 
     train: dict[str, list[Labelled]]  # label -> questions in random order
     test: dict[str, list[Labelled]]
@@ -40,7 +40,8 @@ def choose_knowledge_questions(
     Args:
         candidates: Every question that was sampled.
         samples_file: What the policy answered without search.
-        retriever: The open index; the passage of an unknown question must be its query's first hit.
+        retriever: The open index; the passages of an unknown question must be the first hits of
+            its queries.
         taken: Keys of questions that another data source already asks.
         seed: Of the split and of the order.
     """
@@ -52,6 +53,10 @@ def choose_knowledge_questions(
     train, test = split_by_entity(kept, seed)
     sampler = random.Random(seed)
     chosen = {"train": _halves(train, sampler), "test": _halves(test, sampler)}
+    for split, candidates_of in (("train", train), ("test", test)):
+        two_hop = _by_source(candidates_of, TWO_HOP)
+        number = sum(len(items) for items in two_hop.values())
+        chosen[split][TWO_HOP] = spread(two_hop, number, random.Random(seed))
     for source, tally in tallies.items():
         tally["kept"] = sum(candidate.source == source for candidate in kept)
         for split, halves in chosen.items():
@@ -69,12 +74,17 @@ def choose_knowledge_questions(
 
 
 def _halves(candidates: Sequence[Candidate], sampler: random.Random) -> dict[str, list[Labelled]]:
-    by_label: dict[str, dict[str, list[Labelled]]] = {KNOWN: {}, UNKNOWN: {}}
-    for candidate in candidates:
-        sources = by_label[candidate.question.knowledge]
-        sources.setdefault(candidate.source, []).append((candidate.source, candidate.question))
+    by_label = {label: _by_source(candidates, label) for label in (KNOWN, UNKNOWN)}
     count = min(sum(len(items) for items in sources.values()) for sources in by_label.values())
     return {label: spread(sources, count, sampler) for label, sources in by_label.items()}
+
+
+def _by_source(candidates: Sequence[Candidate], label: str) -> dict[str, list[Labelled]]:
+    sources: dict[str, list[Labelled]] = {}
+    for candidate in candidates:
+        if candidate.question.knowledge == label:
+            sources.setdefault(candidate.source, []).append((candidate.source, candidate.question))
+    return sources
 
 
 def _first_asked(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -88,29 +98,33 @@ def _first_asked(candidates: Sequence[Candidate]) -> list[Candidate]:
 def _findable(
     candidates: Sequence[Candidate], retriever: Retriever
 ) -> tuple[list[Candidate], dict[str, dict[str, float]]]:
-    """Drop unknown questions whose query does not find their passage first.
+    """Drop unknown questions whose queries do not find their passages first.
+
+    Two-hop questions that find an answer by themselves, or by their first query, go too.
 
     Returns:
         What is left, and the share of questions with an answer in the first hit, by label, of the
-        query and of the question itself as query.
+        last query and of the question itself as query.
     """
-    by_query = _first_hits([c.question.query for c in candidates], retriever)
-    by_question = _first_hits([c.question.text for c in candidates], retriever)
+    queries = [query for each in candidates for query in each.question.queries]
+    by_query = dict(zip(queries, _first_hits(queries, retriever), strict=True))
+    by_question = _first_hits([each.question.text for each in candidates], retriever)
     asked: Counter[str] = Counter()
     right: dict[str, Counter[str]] = {"query": Counter(), "question": Counter()}
     kept: list[Candidate] = []
-    for candidate, (query_id, query_text), (_, text) in zip(
-        candidates, by_query, by_question, strict=True
-    ):
+    for candidate, (_, text) in zip(candidates, by_question, strict=True):
         question, label = candidate.question, candidate.question.knowledge
+        *before, last = (by_query[query] for query in question.queries)
+        too_early = [text, *(passage for _, passage in before)] if label == TWO_HOP else []
         asked[label] += 1
-        right["query"][label] += holds_answer(query_text, question.gold_answers)
+        right["query"][label] += holds_answer(last[1], question.gold_answers)
         right["question"][label] += holds_answer(text, question.gold_answers)
-        passage = candidate.passage
-        is_found = passage is not None and passage.id == query_id
+        found = [name for name, _ in (*before, last)]
+        is_found = found == [passage.id for passage in candidate.passages]
         # As it stands, so that it can be copied.
-        is_stated = any(answer in query_text for answer in question.gold_answers)
-        if label == KNOWN or (is_found and is_stated):
+        is_stated = any(answer in last[1] for answer in question.gold_answers)
+        is_early = any(holds_answer(each, question.gold_answers) for each in too_early)
+        if label == KNOWN or (is_found and is_stated and not is_early):
             kept.append(candidate)
     rates = {
         label: {

@@ -13,7 +13,7 @@ import numpy as np
 from search_r1.launch.records import bootstrap_interval, difference_interval, wilson_interval
 from search_r1.metrics import INFRASTRUCTURE, Record, searches_of
 
-GROUPS = ("known", "unknown", "known_and_unknown", "real")
+GROUPS = ("known", "unknown", "known_and_unknown", "two_hop", "real")
 ROWS = {
     "base.search.greedy": "before, with its own prompt",
     "cold_start.search.greedy": "after the cold start",
@@ -86,7 +86,7 @@ def group_name(group: str, rows: Mapping[str, Any]) -> str:
         rows: The rows of :func:`compare_models`.
     """
     if group != "real":
-        return group
+        return group.replace("_", " ")
     sources = {source for row in rows.values() for source in row.get(group, {}).get("sources", ())}
     name = ", ".join(_SET_NAMES.get(source, source) for source in sorted(sources))
     return name if len(name) <= _LONGEST_NAME else "not labelled"
@@ -140,7 +140,8 @@ def _gap(known: Sequence[Record], unknown: Sequence[Record]) -> tuple[float, flo
 
 def _is_in(record: Record, group: str) -> bool:
     knowledge = record["metadata"].get("knowledge") or "real"
-    return knowledge == group or (group == "known_and_unknown" and knowledge != "real")
+    together = ("known", "unknown") if group == "known_and_unknown" else (group,)
+    return knowledge in together
 
 
 def _em(record: Record) -> float:

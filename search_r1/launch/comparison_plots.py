@@ -10,8 +10,8 @@ from matplotlib.ticker import PercentFormatter
 from search_r1.launch.comparison import group_name
 
 Steps = Mapping[int, Mapping[str, Any]]
-_COLORS = {"known": "#2563a8", "unknown": "#d97706"}
-_GROUPS = ("known", "unknown", "real")
+_COLORS = {"known": "#2563a8", "unknown": "#d97706", "two_hop": "#9d4edd"}
+_GROUPS = ("known", "unknown", "two_hop", "real")
 _MODELS = {
     "base.search.greedy": ("before", "#c3cad5"),
     "cold_start.search.greedy": ("after cold start", "#8a94a6"),

@@ -8,7 +8,7 @@ from typing import Any
 from search_r1.launch.comparison import ROWS, group_name
 from search_r1.launch.readings import write_reading
 
-_COLUMNS = ("known", "unknown", "real")
+_COLUMNS = ("known", "unknown", "two_hop", "real")
 _LABEL, _CELL = 31, 14
 _CHANGES = {
     "base.search.greedy": "against the model before",

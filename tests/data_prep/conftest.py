@@ -264,7 +264,7 @@ def samples_file(tmp_path, wheels, tiny_assets):
     """Samples of a policy that knows every word and no fact."""
     rows, paths = [], {each.package: wheels.folder / each.filename for each in tiny_assets.all}
     for candidate in read_candidates(tiny_assets, paths):
-        said = "no idea" if candidate.passage else candidate.question.gold_answers[0]
+        said = "no idea" if candidate.passages else candidate.question.gold_answers[0]
         rows.append((candidate.source, candidate.question.text, Answers(said, (said,) * 4)))
     path = tmp_path / "samples.jsonl"
     write_samples(path, Sampling("tiny", "0" * 64, "float32", "{}", 0.8, 4, 16, 0), rows)

@@ -17,11 +17,11 @@ from tests.run_readers import read_lines
 from tests.tiny_retriever import serve_passages
 
 QUESTIONS = [
-    Question("1", "who wrote Dracula?", ("Abraham Stoker", "Bram Stoker"), "unknown", "Dracula"),
-    Question("2", "what is the plural of mouse?", ("mice",), "known", "Dracula novel"),
-    Question("3", "who was born in 1847?", ("Nobody At All",), "unknown", "Bram Stoker born"),
-    Question("4", "when did Mount Fuji erupt?", ("in 1707", "1707"), "", "Mount Fuji erupt"),
-    Question("5", "which has no query?", ("x",), "known", ""),
+    Question("1", "who wrote Dracula?", ("Abraham Stoker", "Bram Stoker"), "unknown", ("Dracula",)),
+    Question("2", "what is the plural of mouse?", ("mice",), "known", ("Dracula novel",)),
+    Question("3", "who was born in 1847?", ("Nobody At All",), "unknown", ("Bram Stoker born",)),
+    Question("4", "when did Mount Fuji erupt?", ("in 1707", "1707"), "", ("Mount Fuji erupt",)),
+    Question("5", "which has no query?", ("x",), "known", ()),
 ]
 
 

@@ -26,10 +26,10 @@ def candidate(source: str, text: str, answer: str, *entities: str) -> Candidate:
 def test_a_fact_becomes_a_question_with_its_query_and_passage():
     (made,) = make_candidates(KIND, [Fact("mouse", ("mice",), ("word:mouse",), "Mouse", "Mice.")])
     assert made.question.text == "what is the plural of mouse?"
-    assert made.question.query == "plural of mouse"
+    assert made.question.queries == ("plural of mouse",)
     assert made.question.gold_answers == ("mice",)
-    assert made.passage is not None
-    assert (made.passage.id, made.passage.title, made.passage.text) == (
+    (passage,) = made.passages
+    assert (passage.id, passage.title, passage.text) == (
         "plural-0000",
         "Mouse",
         "Mice.",
@@ -175,7 +175,7 @@ def test_country_questions_name_their_country_as_entity(wheels, country_page):
     made = {c.source: c for c in country_candidates(asset, wheels.made[-1])}
     assert set(made) == {"small_capital", "internet_code"}
     assert made["internet_code"].entities == ("country:Bhutan",)
-    assert made["internet_code"].passage.text == "The internet country code of Bhutan is .bt."
+    assert made["internet_code"].passages[0].text == "The internet country code of Bhutan is .bt."
     assert made["small_capital"].question.gold_answers == ("Thimphu",)
 
 
@@ -200,7 +200,7 @@ def test_laureates_with_a_plain_birth_place_are_asked(wheels):
     ]
     assert asked[0].question.gold_answers == ("Breslau", "Wroclaw", "Breslau (now Wroclaw)")
     assert asked[1].question.gold_answers == ("Pottsville", "Pottsville, PA")
-    assert asked[1].passage.text == (
+    assert asked[1].passages[0].text == (
         "A. American (Nobel Prize in Physics 1933) was born in Pottsville, PA, USA."
     )
 

@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 
 from data_prep import quickstart
-from data_prep.knowledge.mix import TEST_CYCLE, TRAIN_CYCLE
+from data_prep.knowledge.candidates import holds_answer
+from data_prep.knowledge.mix import CYCLES
 from data_prep.quickstart_questions import FILES, QuestionOptions
 from data_prep.rows import read_rows
 from data_prep.sources import QUICKSTART
 from data_prep.steps import DataPrepError
 from retriever.errors import BadIndexError
 from retriever.kinds import open_retriever
+from search_r1.answers import gold_answers_of
 
 OPTIONS = QuestionOptions(prompt_name="search_r1", top_k=3, unfiltered=10)
 
@@ -89,11 +91,12 @@ def test_manifest_records_the_filter_and_the_counts(prepared):
     assert all(each["license"] and each["attribution"] for each in manifest["origins"])
 
 
-def test_mix_is_known_unknown_and_real_by_turns(prepared):
+@pytest.mark.parametrize("mix", CYCLES)
+def test_mix_has_its_kinds_by_turns(prepared, mix):
     _, artifacts, _ = prepared
     folder = artifacts / "questions" / "quickstart"
-    for name, cycle in (("train", TRAIN_CYCLE), ("test", TEST_CYCLE)):
-        rows = read_rows(folder / f"{name}.parquet")
+    for name, cycle in CYCLES[mix].items():
+        rows = read_rows(folder / f"{name}{mix}.parquet")
         kinds = [row["extra_info"]["knowledge"] or "real" for row in rows]
         assert kinds == [cycle[i % len(cycle)] for i in range(len(rows))]
         assert {row["extra_info"]["split"] for row in rows} == {name}
@@ -110,9 +113,23 @@ def test_query_of_every_unknown_question_finds_its_answer_first(prepared):
     assert asked
     with contextlib.closing(open_retriever(artifacts / "indexes" / "quickstart")) as retriever:
         for row in asked:
-            ((hit,),) = retriever.search([row["extra_info"]["query"]], 1)
+            ((hit,),) = retriever.search(row["extra_info"]["queries"], 1)
             assert row["reward_model"]["ground_truth"]["target"][0] in hit.passage.text
             assert hit.passage.id.startswith(row["data_source"])
+
+
+def test_two_hop_questions_need_the_second_query(prepared):
+    _, artifacts, _ = prepared
+    rows = read_rows(artifacts / "questions" / "quickstart" / "train_proof.parquet")
+    asked = [row for row in rows if row["extra_info"]["knowledge"] == "two_hop"]
+    assert asked
+    with contextlib.closing(open_retriever(artifacts / "indexes" / "quickstart")) as retriever:
+        for row in asked:
+            question, golds = row["extra_info"]["question"], gold_answers_of(row)
+            queries = [question, *row["extra_info"]["queries"]]
+            *early, last = [hits[0].passage.text for hits in retriever.search(queries, 1)]
+            assert holds_answer(last, golds)
+            assert not any(holds_answer(text, golds) for text in early)
 
 
 def test_every_row_has_a_query_and_real_ones_that_of_the_question(prepared):
@@ -120,8 +137,8 @@ def test_every_row_has_a_query_and_real_ones_that_of_the_question(prepared):
     for name in FILES.values():
         for row in read_rows(artifacts / "questions" / "quickstart" / name):
             if row["data_source"] in ("nq", "triviaqa"):
-                assert row["extra_info"]["query"] == row["extra_info"]["question"].rstrip("?")
-            assert row["extra_info"]["query"]
+                assert row["extra_info"]["queries"] == [row["extra_info"]["question"].rstrip("?")]
+            assert row["extra_info"]["queries"]
 
 
 def test_manifest_records_how_questions_were_labelled(prepared):

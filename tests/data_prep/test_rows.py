@@ -7,7 +7,9 @@ from data_prep.rows import SCHEMA, check_prompt, make_row, make_rows, read_rows,
 from data_prep.steps import DataPrepError
 from search_r1.prompts import build_prompt
 
-QUESTION = Question("nq-7", "who wrote dracula", ("Bram Stoker", "Stoker"), query="dracula author")
+QUESTION = Question(
+    "nq-7", "who wrote dracula", ("Bram Stoker", "Stoker"), queries=("dracula author",)
+)
 
 
 def test_row_has_the_shape_that_trainer_and_evaluation_read():
@@ -25,7 +27,7 @@ def test_row_has_the_shape_that_trainer_and_evaluation_read():
             "question": "who wrote dracula",
             "prompt_name": "search_r1",
             "knowledge": "",
-            "query": "dracula author",
+            "queries": ["dracula author"],
         },
         "agent_name": "search_agent",
     }

@@ -13,8 +13,8 @@ from search_r1.launch import derive, plan, presets
 from search_r1.launch.errors import LaunchError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
-CPU_NAMES = ["quickstart", "quickstart_hermes"]
-GPU_NAMES = ["grpo_3b_8gpu", "grpo_lora_1gpu", "multinode", "ppo_7b_8gpu"]
+CPU_NAMES = ["quickstart", "quickstart_hermes", "prove_cpu"]
+GPU_NAMES = ["grpo_3b_8gpu", "grpo_lora_1gpu", "multinode", "ppo_7b_8gpu", "prove_gpu"]
 NAMES = {*CPU_NAMES, *GPU_NAMES}
 
 VALIDATE = """

@@ -1,4 +1,4 @@
-"""A model served by real vLLM: the conversation of docs/tool-calling.md, word for word."""
+"""A model served by real vLLM: the conversation of docs/serving.md, word for word."""
 
 import json
 import re
@@ -67,8 +67,7 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(server, retriever_url):
     """Run the Python blocks of the page, with these servers' addresses; gives what they define."""
-    text = (ROOT / "docs" / "tool-calling.md").read_text(encoding="utf-8")
-    serving = text.partition("## In serving")[2]
+    serving = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", serving, re.MULTILINE | re.DOTALL)
     code = "\n".join(blocks)
     assert "http://127.0.0.1:8001" in code
@@ -76,7 +75,7 @@ def page(server, retriever_url):
     code = code.replace("http://127.0.0.1:8001", server[0])
     code = code.replace("http://127.0.0.1:8000", retriever_url)
     namespace = {}
-    exec(compile(code, "docs/tool-calling.md", "exec"), namespace)
+    exec(compile(code, "docs/serving.md", "exec"), namespace)
     return namespace
 
 

@@ -11,7 +11,7 @@ from search_r1.parsers import ParseStatus, get_tool_parser
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]  # importing vLLM takes seconds
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "tool-calling.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "parsers.md"
 TURNS = {
     "search_r1": "I wonder.\n<search>Dracula author</search>",
     "search_r1_hermes": 'So: <tool_call>\n{"name": "search", "arguments": {"query": "é\\"}"}}\n'
@@ -29,7 +29,7 @@ NO_CALLS = ["Just text.", "a < b", "", "<search>", "<tool_call>{", "[", "{", "\n
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory):
     """The plugin's module, with the page's own parser loaded beside ours."""
-    text = PAGE.read_text(encoding="utf-8").partition("## Write your own parser")[2]
+    text = PAGE.read_text(encoding="utf-8")
     block = re.search(r"```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
     file = tmp_path_factory.mktemp("plugin") / "mine.py"
     file.write_text(block, encoding="utf-8")

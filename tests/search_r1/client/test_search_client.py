@@ -249,3 +249,9 @@ def test_a_client_starts_with_zeroes_and_needs_no_event_loop():
 def test_a_wrong_setting_is_named(settings, problem):
     with pytest.raises(ValueError, match=problem):
         SearchClientConfig(**settings)
+
+
+def test_a_password_in_an_address_is_refused_and_not_shown():
+    with pytest.raises(ValueError, match="RETRIEVER_TOKEN") as refused:
+        SearchClientConfig(url="http://me:s3cret@10.0.0.1:8000")
+    assert "s3cret" not in str(refused.value)

@@ -70,9 +70,8 @@ def plugin(tmp_path):
 
 
 def test_the_parser_of_the_page_takes_whatever_a_model_writes(plugin):
-    page = Path(__file__).parents[3] / "docs" / "tool-calling.md"
-    section = page.read_text(encoding="utf-8").partition("## Write your own parser")[2]
-    block = section.partition("```python\n")[2].partition("```")[0]
+    page = Path(__file__).parents[3] / "docs" / "parsers.md"
+    block = page.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
     assert load_tool_parser_plugin(plugin(block)) == ["at_sign"]
     parser = get_tool_parser("at_sign")()
     good = parser.extract_tool_calls('Look.\n@search {"query": "Dracula"}')
