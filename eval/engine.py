@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +53,15 @@ class Engine:
             await self._policy.load(model)
         self._model = model
 
-    def at(self, temperature: float, seed: int) -> Policy:
-        """Give a policy of the model that was loaded last; 0 is greedy."""
+    def at(
+        self, temperature: float, seed: int, on_ids: Callable[[list[int]], None] | None = None
+    ) -> Policy:
+        """Give a policy of the model that was loaded last; 0 is greedy.
+
+        ``on_ids`` is told of all ids of a turn so far, as they are sampled.
+        """
         assert self._policy is not None, "load a model first"
-        return self._policy.at(temperature, seed)
+        return self._policy.at(temperature, seed, on_ids)
 
     def close(self) -> None:
         """Stop the engine, if it runs."""

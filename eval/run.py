@@ -105,7 +105,7 @@ async def evaluate(
     askings: dict[Answerer, Asking] = {}
     try:
         for answerer, passes in todo.items():
-            asking = _asking_of(answerer, setting, engine, client, with_examples)
+            asking = asking_of(answerer, setting, engine, client, with_examples)
             askings[answerer] = asking
             _check_openings(passes, asking.parts)
         corpus = await describe_corpus(setting.client)
@@ -134,13 +134,18 @@ def _unfinished(passes: Sequence[Pass], rows: Sequence[Row]) -> list[Pass]:
     return [one for one in passes if one.missing(rows)]
 
 
-def _asking_of(
+def asking_of(
     answerer: Answerer,
     setting: Setting,
     engine: Engine,
     client: SearchClient,
     with_examples: bool,
 ) -> Asking:
+    """Put together how one model is asked, under a setting and over an engine.
+
+    Raises:
+        DataPrepError: If the model does not fit the setting.
+    """
     prompt = answerer.prompt or setting.form.prompt
     reading = FormatConfig(prompt_style=setting.form.prompt_style, parser="search_tags")
     own_limits = setting.limits

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from search_r1.observations import Body, Encoded, Observation, fit_observation, number_passages
@@ -70,6 +70,10 @@ _LEAST = {
 }
 
 
+def tell_nobody(turn: Turn) -> None:
+    """Do nothing: nobody watches."""
+
+
 class SearchLoop:
     """Runs trajectories. Holds no state of any of them, so one instance serves many at once.
 
@@ -112,6 +116,7 @@ class SearchLoop:
         question: str = "",
         gold_answers: Sequence[str] = (),
         opening: str = "",
+        on_turn: Callable[[Turn], None] = tell_nobody,
     ) -> Trajectory:
         """Roll one trajectory out, from the prompt to its stop reason.
 
@@ -122,6 +127,7 @@ class SearchLoop:
             gold_answers: As the record is to have them.
             opening: Text the first turn is made to begin with, such as ``<search>``: how evaluation
                 forces a search or an answer. It is given, so its ids count to the prompt.
+            on_turn: Told of each turn once it is answered, for somebody who watches.
         """
         ids = [*prompt_ids, *self._codec.encode(opening)]
         trajectory = Trajectory(uid, question, list(gold_answers), ids)
@@ -149,6 +155,7 @@ class SearchLoop:
                 trajectory.stop_reason = StopReason.RESPONSE_LENGTH
             else:
                 trajectory.stop_reason = StopReason.NO_ACTION
+            on_turn(turn)
         return trajectory
 
     async def _generate(self, trajectory: Trajectory, opening: str) -> Turn | None:
