@@ -8,12 +8,16 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from websockets.sync.client import connect
+
+from eval.web.server import listen, url_of
 
 LONG_S = 60  # only tells a hang from an answer
 _KEYS = {
@@ -24,7 +28,9 @@ _KEYS = {
 
 def find_chromium():
     """Give the browser's path; skips without one, fails where one is required."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    found = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if found is None and os.environ.get("SEARCH_R1_BROWSER") == "required":
         pytest.fail("no Chromium, and SEARCH_R1_BROWSER=required: apt-get install chromium")
     if found is None:
@@ -61,8 +67,11 @@ class Page:
         elif message.get("method") == "Runtime.exceptionThrown":
             details = parameters["exceptionDetails"]
             self.errors.append(details.get("exception", {}).get("description", details["text"]))
-        elif message.get("method") == "Log.entryAdded" and parameters["entry"]["level"] == "error":
-            self.errors.append(parameters["entry"]["text"])
+        elif message.get("method") == "Log.entryAdded":
+            entry = parameters["entry"]
+            # A page that outlives its server asks in vain, which says nothing about the page.
+            if entry["level"] == "error" and entry["source"] != "network":
+                self.errors.append(entry["text"])
 
     def open(self, url):
         """Go to an address; another fragment of the same page loads it anew."""
@@ -143,6 +152,28 @@ class Page:
 
 
 @contextlib.contextmanager
+def served():
+    """Give a function that serves an app on a free port and says where; all end with the block."""
+    running = []
+
+    def serve(app):
+        listener = listen(0)
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        running.append((server, thread))
+        return url_of(listener)
+
+    try:
+        yield serve
+    finally:
+        for server, thread in running:
+            server.should_exit = True
+            thread.join(LONG_S)
+
+
+@contextlib.contextmanager
 def open_browser():
     """Start a Chromium without a window, and give a page of it."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -156,7 +187,7 @@ def open_browser():
         )
         try:
             address = _page_of(process, Path(profile) / "DevToolsActivePort")
-            with connect(address, max_size=None, proxy=None) as socket:
+            with connect(address, max_size=None, proxy=None, ping_interval=None) as socket:
                 yield Page(socket)
         finally:
             process.terminate()

@@ -4,6 +4,7 @@
 const UNSEEN =
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}\p{Cs}]/gu;
 const FOLDED = 4000; // characters of one text that are shown at first
+const UNFOLDED = 50_000; // further ones a click: a browser lays out a megabyte for minutes
 
 /** Make an element; a string among the children becomes text, whatever it holds. */
 export function el(tag, attributes = {}, ...children) {
@@ -36,16 +37,18 @@ export function addText(node, text) {
   if (from < text.length) node.append(text.slice(from));
 }
 
-/** Append a text of any length; a long one is folded, with a button that shows the rest. */
-export function addLongText(node, text) {
-  if (text.length <= FOLDED) return addText(node, text);
-  addText(node, text.slice(0, FOLDED));
-  const rest = el("button", { class: "fold" }, `show all ${text.length.toLocaleString("en")} characters`);
-  rest.addEventListener("click", () => {
-    rest.remove();
-    addText(node, text.slice(FOLDED));
+/** Append a text of any length; a long one is folded, with a button that shows more of it. */
+export function addLongText(node, text, from = 0) {
+  const to = from + (from ? UNFOLDED : FOLDED);
+  addText(node, text.slice(from, to));
+  if (text.length <= to) return;
+  const rest = (text.length - to).toLocaleString("en");
+  const more = el("button", { class: "fold" }, `show more (${rest} characters left)`);
+  more.addEventListener("click", () => {
+    more.remove();
+    addLongText(node, text, to);
   });
-  node.append(rest);
+  node.append(more);
 }
 
 /** Ask the API; an answer that is no success becomes an error with what the server said. */
