@@ -114,6 +114,7 @@ function parseFragment() {
 
 function go(run, uid, beside = null) {
   const target = fragment(run, uid, beside);
+  state.open = { run, uid, beside }; // the next key may come before the page has followed
   if (location.hash === target) route();
   else location.hash = target;
 }
@@ -153,6 +154,7 @@ function besides(content, beside) {
 
 function showNothing() {
   state.contents = [];
+  list.selected = null;
   detail.replaceChildren(el("p", { class: "empty" }, "Choose a trajectory. ", el("kbd", {}, "?"), " shows the keys."));
 }
 
@@ -222,7 +224,7 @@ function back() {
 // --- keys -----------------------------------------------------------------------------------------
 
 async function move(by) {
-  const place = list.placeOf(state.open?.uid);
+  const place = list.placeOf(list.selected);
   const row = await list.at(place < 0 ? 0 : place + by);
   if (row) {
     list.select(row.uid, place < 0 ? 0 : place + by);
