@@ -21,7 +21,7 @@ class _Request(BaseModel):
 
     run: str
     words: str = ""
-    outcome: Literal["", "right", "wrong", "none", "lost"] = ""
+    verdict: Literal["", "right", "wrong", "none", "lost"] = ""
     searched: Literal["", "yes", "no"] = ""
     source: str = ""
     step: int | None = None
@@ -45,7 +45,7 @@ class _Viewer:
             {
                 "name": one.name,
                 "folder": str(one.place.folder),
-                "number": len(one.rows),
+                "number": len(one.entries),
                 "is_reading": one.is_reading,
                 "notes": one.notes,
                 **facets(one),
@@ -55,37 +55,35 @@ class _Viewer:
 
     def listing(self, wanted: Annotated[_Request, Query()]) -> dict[str, Any]:
         """List a part of what is wanted, with how many there are."""
-        one, versus = self._named(wanted.run), None
-        if wanted.versus:
-            versus = self._named(wanted.versus)
-        names = ("words", "outcome", "searched", "source", "step", "sort")
+        one = self._named(wanted.run)
+        versus = self._named(wanted.versus) if wanted.versus else None
+        names = ("words", "verdict", "searched", "source", "step", "sort")
         same = {name: getattr(wanted, name) for name in names}
-        rows = choose(one.rows, Wish(**same, is_descending=wanted.descending, versus=versus))
+        entries = choose(one.entries, Wish(**same, is_descending=wanted.descending, versus=versus))
+        part = entries[wanted.offset : wanted.offset + wanted.limit]
         return {
-            "total": len(rows),
-            "right": sum(row.outcome == "right" for row in rows),
-            "lost": sum(row.outcome == "lost" for row in rows),
-            "rows": [
-                plain(row, versus) for row in rows[wanted.offset : wanted.offset + wanted.limit]
-            ],
+            "total": len(entries),
+            "right": sum(entry.verdict == "right" for entry in entries),
+            "lost": sum(entry.verdict == "lost" for entry in entries),
+            "rows": [plain(entry, versus) for entry in part],
         }
 
     def trajectory(self, run: str, uid: str) -> Response:
         """Give a whole trajectory, the texts of its tokens, and what else there is of it."""
         one = self._named(run)
-        row = one.row_of(uid)
-        if row is None:
+        entry = one.entry_of(uid)
+        if entry is None:
             still = " yet; the file is still being read" if one.is_reading else ""
             raise HTTPException(404, f"{run} holds no trajectory {uid!r}{still}.")
         try:
-            record = one.read(row)
+            record = one.read(entry)
         except (OSError, ValueError) as error:
             raise HTTPException(409, f"{error} Open it again.") from error
         content = {
             "run": run,
             "record": record,
-            "summary": plain(row, None),
-            "related": related(self._shelf, row, one),
+            "summary": plain(entry, None),
+            "related": related(self._shelf, entry, one),
             **self._tokens(one, record),
         }
         # ASCII, so that half of a surrogate pair in a model's text arrives as it is.

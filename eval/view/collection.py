@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.view.line import Row, read_record, read_row
+from eval.view.line import Entry, read_entry, read_record
 from eval.view.places import Place
 
 _MOST_PROBLEMS = 20  # lines that cannot be read, told one by one
@@ -38,7 +38,7 @@ class Collection:
     def __init__(self, place: Place) -> None:
         self.name = place.name
         self.place = place
-        self.rows: list[Row] = []
+        self.entries: list[Entry] = []
         self.problems: list[str] = []
         self.is_reading = True
         self._files: list[_File] = []
@@ -75,32 +75,32 @@ class Collection:
                 notes.append(f"{file.path.name} is empty; trajectories are shown as they come.")
         return notes
 
-    def row_of(self, uid: str) -> Row | None:
+    def entry_of(self, uid: str) -> Entry | None:
         """Find a trajectory; of several lines with its uid the last counts, as in eval.run."""
         number = self._by_uid.get(uid)
-        return None if number is None else self.rows[number]
+        return None if number is None else self.entries[number]
 
-    def asking(self, question: str) -> list[Row]:
+    def asking(self, question: str) -> list[Entry]:
         """Give the trajectories of one question, in order."""
-        return [self.rows[number] for number in self._by_question.get(question, ())]
+        return [self.entries[number] for number in self._by_question.get(question, ())]
 
-    def read(self, row: Row) -> dict[str, Any]:
+    def read(self, entry: Entry) -> dict[str, Any]:
         """Read a whole trajectory from its file.
 
         Raises:
             OSError: If the file is gone.
             ValueError: If another line stands there by now.
         """
-        with self._files[row.file].path.open("rb") as file:
-            file.seek(row.offset)
-            record: dict[str, Any] = read_record(file.read(row.length))
-        if record["uid"] != row.uid:
-            raise ValueError(f"{row.uid} is no longer where it was; the list is being read again.")
+        with self._files[entry.file].path.open("rb") as file:
+            file.seek(entry.offset)
+            record: dict[str, Any] = read_record(file.read(entry.length))
+        if record["uid"] != entry.uid:
+            raise ValueError(f"{entry.uid} is no longer where it was; the list is read again.")
         return record
 
     def _forget(self) -> None:
         with self._lock:
-            self.rows, self.problems, self._files = [], [], []
+            self.entries, self.problems, self._files = [], [], []
             self._by_uid, self._by_question = {}, {}
             self.is_reading = True
 
@@ -123,7 +123,7 @@ class Collection:
         if not line.strip():
             return
         try:
-            row = read_row(line)
+            entry = read_entry(line)
         except ValueError as error:
             if len(self.problems) < _MOST_PROBLEMS:
                 self.problems.append(
@@ -131,11 +131,11 @@ class Collection:
                     "out. Expected a JSON object as eval.run and training write it."
                 )
             return
-        row.file, row.offset, row.length = number, offset, len(line)
+        entry.file, entry.offset, entry.length = number, offset, len(line)
         with self._lock:
-            self._by_uid[row.uid] = len(self.rows)
-            self._by_question.setdefault(row.question, []).append(len(self.rows))
-            self.rows.append(row)
+            self._by_uid[entry.uid] = len(self.entries)
+            self._by_question.setdefault(entry.question, []).append(len(self.entries))
+            self.entries.append(entry)
 
 
 def _is_replaced(file: _File) -> bool:
@@ -151,7 +151,7 @@ def _is_whole(line: bytes) -> bool:
     if len(line) > _LONGEST_TAIL or not line.rstrip().endswith(b"}"):
         return False
     try:
-        read_row(line)
+        read_entry(line)
     except ValueError:
         return False
     return True

@@ -12,9 +12,16 @@ from search_r1.tools.base import OutcomeStatus
 
 
 class _Call(msgspec.Struct):
+    name: str = ""
     arguments: dict[str, Any] = {}
     status: str = ""
-    is_search: bool = False
+    is_search: bool | None = None
+    """None in dumps from before there were other tools."""
+
+    @property
+    def has_found(self) -> bool:
+        is_search = self.name == "search" if self.is_search is None else self.is_search
+        return is_search and self.status == OutcomeStatus.OK
 
 
 class _Turn(msgspec.Struct):
@@ -44,7 +51,7 @@ class _Line(msgspec.Struct):
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
 
 
-class Row(msgspec.Struct, gc=False):
+class Entry(msgspec.Struct, gc=False):
     """One trajectory in the list, and where its line stands."""
 
     uid: str
@@ -52,7 +59,7 @@ class Row(msgspec.Struct, gc=False):
     gold_answers: str
     prediction: str | None
     queries: str
-    outcome: str
+    verdict: str
     """``right``, ``wrong``, ``none`` without an answer, or ``lost`` to infrastructure."""
     stop_reason: str
     reward: float
@@ -79,16 +86,16 @@ class Row(msgspec.Struct, gc=False):
 _decoder = msgspec.json.Decoder(_Line)
 
 
-def read_row(line: bytes) -> Row:
+def read_entry(line: bytes) -> Entry:
     """Read a line for the list.
 
     Raises:
         ValueError: If it is no dumped trajectory.
     """
     try:
-        return _row(_decoder.decode(line))
+        return _entry(_decoder.decode(line))
     except msgspec.MsgspecError:  # NaN and half surrogate pairs, which only Python's JSON has
-        return _row(msgspec.convert(read_record(line), _Line))
+        return _entry(msgspec.convert(read_record(line), _Line))
 
 
 def read_record(line: bytes) -> Any:
@@ -100,19 +107,19 @@ def read_record(line: bytes) -> Any:
     return json.loads(line, parse_constant=lambda _: None)
 
 
-def _row(line: _Line) -> Row:
+def _entry(line: _Line) -> Entry:
     calls = [call for turn in line.turns if turn.num_observation_ids for call in turn.calls]
     queries = [str(call.arguments.get("query", "")) for turn in line.turns for call in turn.calls]
-    return Row(
+    return Entry(
         uid=line.uid,
         question=line.question,
         gold_answers=" | ".join(line.gold_answers),
         prediction=line.prediction,
         queries=" | ".join(queries),
-        outcome=_outcome(line),
+        verdict=_verdict(line),
         stop_reason=line.stop_reason or "",
         reward=line.reward.get("total") or 0.0,
-        searches=sum(call.is_search and call.status == OutcomeStatus.OK for call in calls),
+        searches=sum(call.has_found for call in calls),
         tokens=sum(turn.num_ids for turn in line.turns),
         seconds=sum(turn.generate_s + turn.tool_s for turn in line.turns),
         step=line.step,
@@ -121,7 +128,7 @@ def _row(line: _Line) -> Row:
     )
 
 
-def _outcome(line: _Line) -> str:
+def _verdict(line: _Line) -> str:
     if line.stop_reason in INFRASTRUCTURE:
         return "lost"
     if line.prediction is None:

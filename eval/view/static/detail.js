@@ -2,7 +2,7 @@
 
 import { addLongText, count, el, seconds } from "../shared/dom.js";
 import { renderTurn, renderTurnHeader } from "../shared/turns.js";
-import { OUTCOMES } from "./list.js";
+import { VERDICTS } from "./list.js";
 
 const SHOWN_TOKENS = 6000; // of a trajectory at first
 const SHOWN_GOLDS = 3;
@@ -65,8 +65,8 @@ function renderVerdict(record, summary) {
     "dl",
     { class: "verdict" },
     el("dt", {}, "answer"), prediction,
-    el("dt", {}, "outcome"),
-    el("dd", {}, el("span", { class: `mark ${summary.outcome}` }, OUTCOMES[summary.outcome]),
+    el("dt", {}, "verdict"),
+    el("dd", {}, el("span", { class: `mark ${summary.verdict}` }, VERDICTS[summary.verdict]),
       el("span", { class: "muted" }, `, ended by ${summary.stop_reason.replaceAll("_", " ")}`)),
     el("dt", {}, "reward"), el("dd", { class: "facts number" }, el("b", {}, round(record.reward.total)), rewards.map(renderFact)),
     el("dt", {}, "record"), el("dd", { class: "facts number" }, facts.map(renderFact)),

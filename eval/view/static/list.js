@@ -5,7 +5,7 @@ import { count, el, seconds } from "../shared/dom.js";
 const ROW = 54; // px, as in view.css
 const PAGE = 100;
 export const MARKS = { right: "✓", wrong: "✗", none: "–", lost: "?" };
-export const OUTCOMES = { right: "right", wrong: "wrong", none: "no answer", lost: "lost to infrastructure" };
+export const VERDICTS = { right: "right", wrong: "wrong", none: "no answer", lost: "lost to infrastructure" };
 
 export class List {
   /** Show rows in a box; `load(offset, limit)` gives a page, `open(row)` is told of a click. */
@@ -90,8 +90,8 @@ export class List {
 
   renderRow(row, place) {
     const below = [
-      row.versus && `there: ${OUTCOMES[row.versus]}`,
-      row.prediction ?? OUTCOMES[row.outcome],
+      row.versus && `there: ${VERDICTS[row.versus]}`,
+      row.prediction ?? VERDICTS[row.verdict],
       row.searches ? count(row.searches, "search") : null,
       row.step >= 0 && `step ${row.step}`,
       row.source,
@@ -103,7 +103,7 @@ export class List {
         class: "row-item", role: "option", "aria-selected": String(row.uid === this.selected),
         onclick: () => this.open(row, place),
       },
-      el("span", { class: `mark ${row.outcome}`, title: OUTCOMES[row.outcome] }, MARKS[row.outcome]),
+      el("span", { class: `mark ${row.verdict}`, title: VERDICTS[row.verdict] }, MARKS[row.verdict]),
       el("span", { class: "line question" }, row.question.slice(0, 300)),
       el("span", { class: "muted number" }, row.reward.toFixed(2)),
       el("span", { class: "line below number" }, below.join(" · ").slice(0, 300)),

@@ -2,7 +2,7 @@
 
 import { count, el, getJson } from "../shared/dom.js";
 import { MODES, renderTrajectories } from "./detail.js";
-import { List, MARKS, OUTCOMES } from "./list.js";
+import { List, MARKS, VERDICTS } from "./list.js";
 
 const POLL_MS = 2000;
 const byId = (id) => document.getElementById(id);
@@ -15,9 +15,9 @@ const list = new List(byId("list"), loadPage, (row) => go(form.run.value, row.ui
 // --- the list ---------------------------------------------------------------------------------
 
 function wish() {
-  const { run, words, outcome, searched, source, step, versus, sort } = Object.fromEntries(new FormData(form));
+  const { run, words, verdict, searched, source, step, versus, sort } = Object.fromEntries(new FormData(form));
   return {
-    run, words, outcome, searched, source, step, versus,
+    run, words, verdict, searched, source, step, versus,
     sort: sort.replace("-", ""), descending: sort.endsWith("-"),
   };
 }
@@ -179,15 +179,15 @@ function renderBar(content) {
   const group = content.related.filter((one) => one.is_group);
   const elsewhere = content.related.filter((one) => !one.is_group);
   const dots = group.map((one) => el("button", {
-    class: one.outcome, "aria-current": String(one.uid === uid), title: `${OUTCOMES[one.outcome]}: ${one.prediction ?? "no answer"}`,
+    class: one.verdict, "aria-current": String(one.uid === uid), title: `${VERDICTS[one.verdict]}: ${one.prediction ?? "no answer"}`,
     onclick: () => go(run, one.uid, beside === "group" ? "group" : null),
-  }, MARKS[one.outcome]));
+  }, MARKS[one.verdict]));
   const others = el("select", { id: "elsewhere", "aria-label": "beside", onchange: (event) => {
     const one = elsewhere[Number(event.target.value)];
     go(run, uid, one ?? null);
   } }, el("option", { value: "" }, "beside …"), elsewhere.map((one, place) => el("option", {
     value: place, selected: beside?.uid === one.uid && beside?.run === one.run,
-  }, `${MARKS[one.outcome]} ${one.run}${one.step >= 0 ? ` step ${one.step}` : ""}`)));
+  }, `${MARKS[one.verdict]} ${one.run}${one.step >= 0 ? ` step ${one.step}` : ""}`)));
   return el("div", { class: "bar" },
     el("button", { class: "only-narrow", onclick: back }, "‹ list"),
     group.length > 1 && el("span", { class: "dots", role: "group", "aria-label": "group" }, dots),

@@ -19,9 +19,9 @@ def test_a_list_comes_in_parts_with_its_counts(view, results):
     address = view(results)
     answer = get(address, "api/list", run="two.search.greedy", limit=2, offset=1).json()
     assert (answer["total"], answer["right"], answer["lost"]) == (4, 1, 0)
-    assert [row["uid"] for row in answer["rows"]] == ["facts/1", "facts/2"]
+    assert [entry["uid"] for entry in answer["rows"]] == ["facts/1", "facts/2"]
     versus = get(address, "api/list", run="two.search.greedy", versus="one.search.greedy").json()
-    assert [row["versus"] for row in versus["rows"]] == ["right", "right"]
+    assert [entry["versus"] for entry in versus["rows"]] == ["right", "right"]
 
 
 def test_runs_tell_what_can_be_chosen(view, results, run_dir):

@@ -18,7 +18,7 @@ def collect(path):
 
 
 def uids(collection):
-    return [row.uid for row in collection.rows]
+    return [entry.uid for entry in collection.entries]
 
 
 def test_a_row_says_how_it_went_and_where_its_line_stands(tmp_path):
@@ -30,13 +30,13 @@ def test_a_row_says_how_it_went_and_where_its_line_stands(tmp_path):
         record_of("d", prediction=None, stop_reason="retriever_failed"),
     ]
     collection = collect(write_lines(tmp_path / "a.jsonl", records))
-    assert [row.outcome for row in collection.rows] == ["right", "wrong", "none", "lost"]
-    first = collection.rows[0]
+    assert [entry.verdict for entry in collection.entries] == ["right", "wrong", "none", "lost"]
+    first = collection.entries[0]
     assert (first.searches, first.tokens, first.reward) == (1, 8, 1.0)
     assert first.seconds == pytest.approx(3.1)
     assert (first.source, first.knowledge, first.queries) == ("facts", "known", "q")
-    for row, record in zip(collection.rows, records, strict=True):
-        assert collection.read(row) == record
+    for entry, record in zip(collection.entries, records, strict=True):
+        assert collection.read(entry) == record
     assert collection.notes == []
 
 
@@ -63,7 +63,7 @@ def test_a_last_line_that_lacks_only_its_end_is_taken(tmp_path):
         file.write("\n" + json.dumps(record_of("c")) + "\n")
     collection.refresh()
     assert uids(collection) == ["a", "b", "c"]
-    assert [collection.read(row)["uid"] for row in collection.rows] == ["a", "b", "c"]
+    assert [collection.read(entry)["uid"] for entry in collection.entries] == ["a", "b", "c"]
 
 
 def test_an_empty_file_says_that_it_is(tmp_path):
@@ -86,7 +86,7 @@ def test_lines_that_are_no_trajectories_are_left_out_and_named(tmp_path):
 def test_numbers_and_texts_that_only_python_writes_are_read(tmp_path):
     record = record_of("a", question="half \ud800 a pair", response_logprobs=[float("nan")] * 4)
     collection = collect(write_lines(tmp_path / "a.jsonl", [record]))
-    read = collection.read(collection.rows[0])
+    read = collection.read(collection.entries[0])
     assert read["question"] == record["question"]
     assert read["response_logprobs"] == [None] * 4
 
@@ -94,7 +94,7 @@ def test_numbers_and_texts_that_only_python_writes_are_read(tmp_path):
 def test_a_file_that_was_written_anew_is_read_anew(tmp_path):
     path = write_lines(tmp_path / "a.jsonl", [record_of("a"), record_of("b")])
     collection = collect(path)
-    old = collection.rows[1]
+    old = collection.entries[1]
     write_lines(tmp_path / "new", [record_of("c"), record_of("d"), record_of("e")]).replace(path)
     collection.refresh()
     assert uids(collection) == ["c", "d", "e"]
@@ -104,17 +104,24 @@ def test_a_file_that_was_written_anew_is_read_anew(tmp_path):
 
 def test_a_run_that_goes_on_is_followed_file_by_file(run_dir):
     collection = collect(run_dir)
-    assert len(collection.rows) == 16
+    assert len(collection.entries) == 16
     write_lines(run_dir / "trajectories" / "step_000003.jsonl", [record_of("new", step=3)])
     collection.refresh()
-    assert collection.row_of("new").step == 3
+    assert collection.entry_of("new").step == 3
     assert len(collection.asking("question 1?")) == 8
+
+
+def test_calls_of_dumps_without_a_mark_are_searches_by_their_name(tmp_path):
+    turn = turn_of("<search>q</search>", found="Doc 1(Title: T) t")
+    del turn["calls"][0]["is_search"]
+    collection = collect(write_lines(tmp_path / "a.jsonl", [record_of("a", turns=[turn])]))
+    assert collection.entries[0].searches == 1
 
 
 def test_of_two_lines_with_one_uid_the_last_counts(tmp_path):
     records = [record_of("a", stop_reason="aborted", prediction=None), record_of("a")]
     collection = collect(write_lines(tmp_path / "a.jsonl", records))
-    assert collection.row_of("a").outcome == "right"
+    assert collection.entry_of("a").verdict == "right"
 
 
 def test_a_shelf_reads_in_the_background_and_again(results):
@@ -125,10 +132,10 @@ def test_a_shelf_reads_in_the_background_and_again(results):
         with (results / "one.search.greedy.jsonl").open("a") as file:
             file.write(json.dumps(record_of("late")) + "\n")
         for _ in range(LONG_S * 10):
-            if one.row_of("late"):
+            if one.entry_of("late"):
                 break
             shelf._stop.wait(0.1)
-        assert one.row_of("late")
+        assert one.entry_of("late")
     finally:
         shelf.stop()
 
@@ -137,7 +144,7 @@ def test_only_the_lines_of_the_list_are_kept_of_a_large_file(tmp_path):
     long = record_of("a", response_ids=[7] * 50_000, response_mask=[1] * 50_000)
     path = write_lines(tmp_path / "a.jsonl", [long, record_of("b")])
     collection = collect(path)
-    assert [row.length for row in collection.rows] == [
+    assert [entry.length for entry in collection.entries] == [
         len(line) for line in path.read_bytes().splitlines(keepends=True)
     ]
-    assert collection.read(collection.row_of("b"))["uid"] == "b"
+    assert collection.read(collection.entry_of("b"))["uid"] == "b"

@@ -3,7 +3,7 @@
 import pytest
 
 from eval.view.collection import Collection
-from eval.view.listing import Wish, choose, facets, outcome_in, related
+from eval.view.listing import Wish, choose, facets, related, verdict_in
 from eval.view.places import find_places
 
 
@@ -15,8 +15,8 @@ def collections(results):
     return found
 
 
-def numbers(rows):
-    return [int(row.uid.removeprefix("facts/")) for row in rows]
+def numbers(entries):
+    return [int(entry.uid.removeprefix("facts/")) for entry in entries]
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,8 @@ def numbers(rows):
     [
         ({}, [0, 1, 2, 3]),
         ({"is_descending": True}, [3, 2, 1, 0]),
-        ({"outcome": "wrong"}, [2]),
-        ({"outcome": "right", "words": "NUMBER"}, [1]),
+        ({"verdict": "wrong"}, [2]),
+        ({"verdict": "right", "words": "NUMBER"}, [1]),
         ({"words": "zÜRICH"}, [3]),
         ({"words": "facts/2"}, [2]),
         ({"words": "stoker"}, [0, 1, 2, 3]),  # gold answers, too
@@ -39,25 +39,25 @@ def numbers(rows):
     ],
 )
 def test_the_list_holds_what_is_wanted_in_the_wanted_order(collections, wish, wanted):
-    assert numbers(choose(collections[0].rows, Wish(**wish))) == wanted
+    assert numbers(choose(collections[0].entries, Wish(**wish))) == wanted
 
 
 def test_only_questions_that_ended_otherwise_in_another_run_are_compared(collections):
     one, two = collections
-    assert numbers(choose(one.rows, Wish(versus=two))) == [1, 3]
-    assert [outcome_in(two, row) for row in one.rows] == ["right", "wrong", "wrong", "none"]
-    assert outcome_in(None, one.rows[0]) is None
+    assert numbers(choose(one.entries, Wish(versus=two))) == [1, 3]
+    assert [verdict_in(two, entry) for entry in one.entries] == ["right", "wrong", "wrong", "none"]
+    assert verdict_in(None, one.entries[0]) is None
 
 
 def test_related_begins_with_the_group_and_goes_on_elsewhere(run_dir, collections):
     (steps,) = [Collection(place) for place in find_places([run_dir])]
     steps.refresh()
-    row = steps.row_of("s2q1_1")
-    found = related([*collections, steps], row, steps)
+    entry = steps.entry_of("s2q1_1")
+    found = related([*collections, steps], entry, steps)
     assert [one["uid"] for one in found if one["is_group"]] == [f"s2q1_{n}" for n in range(4)]
     assert [one["uid"] for one in found if not one["is_group"]] == [f"s1q1_{n}" for n in range(4)]
-    (own, other) = related(collections, collections[0].rows[1], collections[0])
-    assert (own["run"], other["run"], other["outcome"]) == (
+    (own, other) = related(collections, collections[0].entries[1], collections[0])
+    assert (own["run"], other["run"], other["verdict"]) == (
         "one.search.greedy", "two.search.greedy", "wrong",
     )  # fmt: skip
 

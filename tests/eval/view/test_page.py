@@ -36,10 +36,10 @@ def test_the_list_is_searched_filtered_and_sorted(page, view, results):
     page.press("/")
     page.type("NUMBER")
     wait_rows(page, 2)
-    page.choose("[name=outcome]", "wrong")
+    page.choose("[name=verdict]", "wrong")
     wait_rows(page, 1)
     assert questions(page) == ["who is number 2?"]
-    page.choose("[name=outcome]", "")
+    page.choose("[name=verdict]", "")
     page.choose("#words", "")
     page.choose("[name=sort]", "question")
     page.wait_for(f"{ROWS}[0].innerText.includes('Zürich')")
