@@ -21,6 +21,7 @@ from eval.measures import (
     when_to_search,
 )
 from eval.report import csv_text, latex_rows, make_report, markdown, write_report
+from eval.view.places import find_places
 
 MANIFEST = Manifest(
     model="m",
@@ -248,6 +249,13 @@ def test_a_report_holds_every_figure_in_every_form(report, tmp_path):
     assert names == {"report.md", "report.html", "figures.csv", "rows.tex", "report.json"}
     plain = json.loads((tmp_path / "out" / "report.json").read_text())
     assert plain["m.search.greedy"]["all"]["em"]["value"] == 0.75
+
+
+def test_each_example_comes_with_what_opens_it_in_the_viewer(report, tmp_path):
+    text = markdown(report)
+    assert f"`python -m eval.view {tmp_path}` shows them" in text
+    assert "`#m.search.greedy/u1`" in text
+    assert find_places([tmp_path])[0].name == "m.search.greedy"
 
 
 def test_what_models_wrote_stays_text_on_the_page(report, tmp_path):

@@ -28,8 +28,13 @@ async function* eventsOf(response) {
 class Exchange {
   constructor(question, how) {
     this.status = el("p", { class: "waiting" }, "…");
-    this.node = el("section", { class: "exchange" },
-      el("h1", { dir: "auto" }, question), el("p", { class: "how" }, how), this.status);
+    this.node = el(
+      "section",
+      { class: "exchange" },
+      el("h1", { dir: "auto" }, question),
+      el("p", { class: "how" }, how),
+      this.status,
+    );
     this.turns = new Map();
     thread.querySelector(".empty")?.remove();
     thread.append(this.node);
@@ -58,7 +63,13 @@ class Exchange {
   turnOf(number) {
     if (!this.turns.has(number)) {
       const turn = { text: "", wrote: el("div"), read: el("div", { class: "read" }) };
-      turn.node = el("section", { class: "turn" }, el("header", {}, el("b", {}, `Turn ${number}`)), turn.wrote, turn.read);
+      turn.node = el(
+        "section",
+        { class: "turn" },
+        el("header", {}, el("b", {}, `Turn ${number}`)),
+        turn.wrote,
+        turn.read,
+      );
       this.status.before(turn.node);
       this.say("");
       this.turns.set(number, turn);
@@ -79,7 +90,10 @@ class Exchange {
 
   settle({ turn: number, record }) {
     const turn = this.turnOf(number);
-    const parts = partsOf(record.opening + record.model_text).map((part) => ({ ...part, isOpen: false }));
+    const parts = partsOf(record.opening + record.model_text).map((part) => ({
+      ...part,
+      isOpen: false,
+    }));
     turn.node.querySelector("header").replaceWith(renderTurnHeader(record, number));
     turn.wrote.replaceChildren(...parts.map((part) => renderPart(part)));
     turn.read.replaceChildren(...renderObservation(record));
@@ -92,31 +106,52 @@ class Exchange {
       this.node.querySelector(".how").after(given);
     }
     const answer = el("span", { class: "answer", dir: "auto" });
-    addLongText(answer, event.prediction ?? `No answer: ${event.stop_reason.replaceAll("_", " ")}.`);
-    const facts = [count(event.searches, "search"), count(event.tokens, "token"), seconds(event.seconds), event.problem];
-    this.status.replaceWith(el("p", { class: "verdict" }, answer,
-      el("span", { class: "muted number" }, facts.filter(Boolean).join(" · "))));
+    addLongText(
+      answer,
+      event.prediction ?? `No answer: ${event.stop_reason.replaceAll("_", " ")}.`,
+    );
+    const facts = [
+      count(event.searches, "search", "searches"),
+      count(event.tokens, "token"),
+      seconds(event.seconds),
+      event.problem,
+    ];
+    this.status.replaceWith(
+      el(
+        "p",
+        { class: "verdict" },
+        answer,
+        el("span", { class: "muted number" }, facts.filter(Boolean).join(" · ")),
+      ),
+    );
     this.isOver = true;
   }
 }
 
 /** Keep the newest in view, unless somebody has scrolled up to read. */
 function follow(isForced = false) {
-  if (isForced || thread.scrollHeight - thread.scrollTop - thread.clientHeight < 160) thread.scrollTop = thread.scrollHeight;
+  if (isForced || thread.scrollHeight - thread.scrollTop - thread.clientHeight < 160)
+    thread.scrollTop = thread.scrollHeight;
 }
 
 async function ask(asked) {
-  const exchange = new Exchange(asked.question, `${asked.model} · ${asked.method} · ${asked.decoding}`);
+  const exchange = new Exchange(
+    asked.question,
+    `${asked.model} · ${asked.method} · ${asked.decoding}`,
+  );
   running = new AbortController();
   setRunning(true);
   try {
     const response = await fetch("api/ask", {
-      method: "POST", headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(asked), signal: running.signal,
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(asked),
+      signal: running.signal,
     });
     if (!response.ok) throw new Error(await reasonOf(response));
     for await (const event of eventsOf(response)) exchange.show(event);
-    if (!exchange.isOver && exchange.status.isConnected) exchange.fail("The answer broke off; the server's terminal says why.");
+    if (!exchange.isOver && exchange.status.isConnected)
+      exchange.fail("The answer broke off; the server's terminal says why.");
   } catch (error) {
     exchange.fail(error.name === "AbortError" ? "Stopped." : error.message);
   } finally {
@@ -130,7 +165,8 @@ function setRunning(isRunning) {
 }
 
 function showHint() {
-  document.getElementById("hint").textContent = methods.find((one) => one.name === methodSelect.value)?.what ?? "";
+  document.getElementById("hint").textContent =
+    methods.find((one) => one.name === methodSelect.value)?.what ?? "";
 }
 
 form.addEventListener("submit", (event) => {
@@ -148,7 +184,6 @@ document.addEventListener("keydown", (event) => {
     form.question.focus();
   }
 });
-
 
 methodSelect.addEventListener("change", showHint);
 const known = await getJson("api/models");

@@ -6,15 +6,29 @@ import { VERDICTS } from "./list.js";
 
 const SHOWN_TOKENS = 6000; // of a trajectory at first
 const SHOWN_GOLDS = 3;
-const SHOWN_METADATA = ["data_source", "knowledge", "model", "method", "retriever_error", "tool_error"];
+const SHOWN_METADATA = [
+  "data_source",
+  "knowledge",
+  "model",
+  "method",
+  "retriever_error",
+  "tool_error",
+];
 const SURPRISE = 6; // nats at which the shade is full
 export const MODES = ["text", "mask", "logprob"];
 
 /** Show one trajectory, or several of one question in columns; `mode` is one of MODES. */
 export function renderTrajectories(contents, mode, currentUid) {
   const [{ record }] = contents;
-  const head = el("header", { class: "head" }, el("h1", { dir: "auto" }, record.question.slice(0, 2000)), renderGolds(record));
-  const columns = contents.map((content) => renderTrajectory(content, mode, contents.length > 1 && content.record.uid === currentUid));
+  const head = el(
+    "header",
+    { class: "head" },
+    el("h1", { dir: "auto" }, record.question.slice(0, 2000)),
+    renderGolds(record),
+  );
+  const columns = contents.map((content) =>
+    renderTrajectory(content, mode, contents.length > 1 && content.record.uid === currentUid),
+  );
   return [head, contents.length > 1 ? el("div", { class: "columns" }, columns) : columns[0]];
 }
 
@@ -24,14 +38,20 @@ function renderTrajectory(content, mode, isCurrent) {
   return el(
     "article",
     { class: `trajectory${isCurrent ? " current" : ""}`, "data-uid": record.uid },
-    el("p", { class: "where" }, [content.run, record.step >= 0 && `step ${record.step}`, record.uid]
-      .filter(Boolean).join("  ·  ")),
+    el(
+      "p",
+      { class: "where" },
+      [content.run, record.step >= 0 && `step ${record.step}`, record.uid]
+        .filter(Boolean)
+        .join("  ·  "),
+    ),
     renderVerdict(record, summary),
     renderTimes(record.turns),
     renderPrompt(content),
     mode !== "text" && !content.tokens && el("p", { class: "notice" }, content.missing),
     record.turns.map((turn, place) =>
-      isByToken ? renderTokens(content, turn, place + 1, mode) : renderTurn(turn, place + 1)),
+      isByToken ? renderTokens(content, turn, place + 1, mode) : renderTurn(turn, place + 1),
+    ),
   );
 }
 
@@ -40,7 +60,9 @@ function renderGolds({ gold_answers: golds }) {
   addLongText(line, golds.slice(0, SHOWN_GOLDS).join(" or "));
   if (golds.length > SHOWN_GOLDS) {
     const rest = el("button", { class: "quiet" }, `and ${golds.length - SHOWN_GOLDS} more`);
-    rest.addEventListener("click", () => rest.replaceWith(el("span", {}, ` or ${golds.slice(SHOWN_GOLDS).join(" or ")}`)));
+    rest.addEventListener("click", () =>
+      rest.replaceWith(el("span", {}, ` or ${golds.slice(SHOWN_GOLDS).join(" or ")}`)),
+    );
     line.append(" ", rest);
   }
   return line;
@@ -64,12 +86,24 @@ function renderVerdict(record, summary) {
   return el(
     "dl",
     { class: "verdict" },
-    el("dt", {}, "answer"), prediction,
+    el("dt", {}, "answer"),
+    prediction,
     el("dt", {}, "verdict"),
-    el("dd", {}, el("span", { class: `mark ${summary.verdict}` }, VERDICTS[summary.verdict]),
-      el("span", { class: "muted" }, `, ended by ${summary.stop_reason.replaceAll("_", " ")}`)),
-    el("dt", {}, "reward"), el("dd", { class: "facts number" }, el("b", {}, round(record.reward.total)), rewards.map(renderFact)),
-    el("dt", {}, "record"), el("dd", { class: "facts number" }, facts.map(renderFact)),
+    el(
+      "dd",
+      {},
+      el("span", { class: `mark ${summary.verdict}` }, VERDICTS[summary.verdict]),
+      el("span", { class: "muted" }, `, ended by ${summary.stop_reason.replaceAll("_", " ")}`),
+    ),
+    el("dt", {}, "reward"),
+    el(
+      "dd",
+      { class: "facts number" },
+      el("b", {}, round(record.reward.total)),
+      rewards.map(renderFact),
+    ),
+    el("dt", {}, "record"),
+    el("dd", { class: "facts number" }, facts.map(renderFact)),
   );
 }
 
@@ -86,9 +120,15 @@ function renderTimes(turns) {
   const bar = el("div", { class: "times", role: "img", "aria-label": "time of each turn" });
   const total = turns.reduce((sum, turn) => sum + turn.generate_s + turn.tool_s, 0);
   turns.forEach((turn, place) => {
-    for (const [kind, value] of [["generate", turn.generate_s], ["tool", turn.tool_s]]) {
+    for (const [kind, value] of [
+      ["generate", turn.generate_s],
+      ["tool", turn.tool_s],
+    ]) {
       if (!value) continue;
-      const stretch = el("i", { class: kind, title: `turn ${place + 1}, ${kind}: ${seconds(value)}` });
+      const stretch = el("i", {
+        class: kind,
+        title: `turn ${place + 1}, ${kind}: ${seconds(value)}`,
+      });
       stretch.style.flexGrow = value / total;
       bar.append(stretch);
     }
@@ -133,9 +173,9 @@ function renderToken({ record, tokens }, place, mode) {
   const isWritten = record.response_mask[place] === 1;
   const logprob = record.response_logprobs[place];
   const id = record.response_ids[place];
-  const tip = isWritten
-    ? `id ${id}, logprob ${logprob?.toFixed(3) ?? "none"}, p ${logprob == null ? "?" : Math.exp(logprob).toFixed(3)}`
-    : `id ${id}, given`;
+  const chance =
+    logprob == null ? "none" : `${logprob.toFixed(3)}, p ${Math.exp(logprob).toFixed(3)}`;
+  const tip = isWritten ? `id ${id}, logprob ${chance}` : `id ${id}, given`;
   const node = el("span", { class: isWritten ? "written" : "given", title: tip }, tokens[place]);
   if (isWritten && mode === "logprob") {
     const share = logprob == null ? 100 : Math.min(100, (-logprob / SURPRISE) * 100);

@@ -5,7 +5,12 @@ import { count, el, seconds } from "../shared/dom.js";
 const ROW = 54; // px, as in view.css
 const PAGE = 100;
 export const MARKS = { right: "✓", wrong: "✗", none: "–", lost: "?" };
-export const VERDICTS = { right: "right", wrong: "wrong", none: "no answer", lost: "lost to infrastructure" };
+export const VERDICTS = {
+  right: "right",
+  wrong: "wrong",
+  none: "no answer",
+  lost: "lost to infrastructure",
+};
 
 export class List {
   /** Show rows in a box; `load(offset, limit)` gives a page, `open(row)` is told of a click. */
@@ -24,7 +29,8 @@ export class List {
   async reset(isSame = false) {
     this.version = (this.version ?? 0) + 1;
     const version = this.version;
-    const first = Math.max(0, Math.floor(this.box.scrollTop / ROW / PAGE)) * PAGE * (isSame ? 1 : 0);
+    const first =
+      Math.max(0, Math.floor(this.box.scrollTop / ROW / PAGE)) * PAGE * (isSame ? 1 : 0);
     const page = this.load ? await this.load(first, PAGE) : null;
     if (!page || version !== this.version) return null;
     this.pages = new Map([[first / PAGE, page.rows]]);
@@ -77,7 +83,10 @@ export class List {
   draw() {
     if (!this.pages) return;
     const first = Math.max(0, Math.floor(this.box.scrollTop / ROW) - 5);
-    const last = Math.min(this.total, Math.ceil((this.box.scrollTop + this.box.clientHeight) / ROW) + 5);
+    const last = Math.min(
+      this.total,
+      Math.ceil((this.box.scrollTop + this.box.clientHeight) / ROW) + 5,
+    );
     const nodes = [];
     for (let place = first; place < last; place++) {
       const page = Math.floor(place / PAGE);
@@ -92,7 +101,7 @@ export class List {
     const below = [
       row.versus && `there: ${VERDICTS[row.versus]}`,
       row.prediction ?? VERDICTS[row.verdict],
-      row.searches ? count(row.searches, "search") : null,
+      row.searches ? count(row.searches, "search", "searches") : null,
       row.step >= 0 && `step ${row.step}`,
       row.source,
       seconds(row.seconds),
@@ -100,10 +109,16 @@ export class List {
     const node = el(
       "div",
       {
-        class: "row-item", role: "option", "aria-selected": String(row.uid === this.selected),
+        class: "row-item",
+        role: "option",
+        "aria-selected": String(row.uid === this.selected),
         onclick: () => this.open(row, place),
       },
-      el("span", { class: `mark ${row.verdict}`, title: VERDICTS[row.verdict] }, MARKS[row.verdict]),
+      el(
+        "span",
+        { class: `mark ${row.verdict}`, title: VERDICTS[row.verdict] },
+        MARKS[row.verdict],
+      ),
       el("span", { class: "line question" }, row.question.slice(0, 300)),
       el("span", { class: "muted number" }, row.reward.toFixed(2)),
       el("span", { class: "line below number" }, below.join(" · ").slice(0, 300)),

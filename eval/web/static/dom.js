@@ -1,8 +1,11 @@
 // Elements and text. What models and passages wrote becomes text nodes here and nothing else.
 
 // Characters that are not seen, or that turn the text around them: shown by their number.
-const UNSEEN =
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}\p{Cs}]/gu;
+const UNSEEN = new RegExp(
+  "[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u00ad\\u061c\\u200b\\u200e\\u200f" +
+    "\\u2028-\\u202e\\u2060-\\u2069\\ufeff\\ufff9-\\ufffb\\u{e0000}-\\u{e007f}\\p{Cs}]",
+  "gu",
+);
 const FOLDED = 4000; // characters of one text that are shown at first
 const UNFOLDED = 50_000; // further ones a click: a browser lays out a megabyte for minutes
 
@@ -74,6 +77,6 @@ export function seconds(value) {
 }
 
 /** Write a count with its word. */
-export function count(number, word) {
-  return `${number.toLocaleString("en")} ${word}${number === 1 ? "" : word.endsWith("h") ? "es" : "s"}`;
+export function count(number, one, many = `${one}s`) {
+  return `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 }

@@ -46,32 +46,50 @@ export function passagesOf(turn) {
 export function renderPart({ kind, text, isOpen }, word = kind === "text" ? "wrote" : kind) {
   const body = el("div", { class: "body", dir: "auto" });
   addLongText(body, text);
-  return el("div", { class: `part ${kind}${isOpen ? " open" : ""}` }, el("span", { class: "word" }, word), body);
+  return el(
+    "div",
+    { class: `part ${kind}${isOpen ? " open" : ""}` },
+    el("span", { class: "word" }, word),
+    body,
+  );
 }
 
 /** Show what a turn was given: passages, or another observation as it is. */
 export function renderObservation(turn) {
   if (!turn.observation_text) return [];
   const passages = passagesOf(turn);
-  if (!passages) return [renderPart({ kind: "passage", text: turn.observation_text.trim() }, "was given")];
+  if (!passages)
+    return [renderPart({ kind: "passage", text: turn.observation_text.trim() }, "was given")];
   return passages.map((passage) => {
-    const body = el("div", { class: "body", dir: "auto" }, el("span", { class: "title" }, passage.title));
+    const body = el(
+      "div",
+      { class: "body", dir: "auto" },
+      el("span", { class: "title" }, passage.title),
+    );
     addLongText(body, passage.text);
-    return el("div", { class: "part passage" }, el("span", { class: "word" }, `passage ${passage.rank}`), body);
+    return el(
+      "div",
+      { class: "part passage" },
+      el("span", { class: "word" }, `passage ${passage.rank}`),
+      body,
+    );
   });
 }
 
 /** Say what a turn took and what was wrong with it. */
 export function renderTurnHeader(turn, number) {
   const facts = [count(turn.num_ids, "token"), seconds(turn.generate_s)];
-  if (turn.calls?.length) facts.push(`${turn.calls.map((call) => call.name).join(", ")} ${seconds(turn.tool_s)}`);
+  if (turn.calls?.length)
+    facts.push(`${turn.calls.map((call) => call.name).join(", ")} ${seconds(turn.tool_s)}`);
   const odd = [
     turn.opening && `made to begin with ${turn.opening}`,
     turn.is_malformed_call && "malformed call",
     turn.error,
     turn.stop_reason === "length" && "cut off by its token budget",
     turn.observation_truncated && "passages cut to fit",
-    ...(turn.calls ?? []).filter((call) => call.status !== "ok").map((call) => `${call.name}: ${call.status}`),
+    ...(turn.calls ?? [])
+      .filter((call) => call.status !== "ok")
+      .map((call) => `${call.name}: ${call.status}`),
   ].filter(Boolean);
   return el(
     "header",
@@ -83,6 +101,14 @@ export function renderTurnHeader(turn, number) {
 
 /** Show a whole turn. */
 export function renderTurn(turn, number) {
-  const wrote = partsOf((turn.opening ?? "") + turn.model_text).map((part) => renderPart({ ...part, isOpen: false }));
-  return el("section", { class: "turn" }, renderTurnHeader(turn, number), wrote, renderObservation(turn));
+  const wrote = partsOf((turn.opening ?? "") + turn.model_text).map((part) =>
+    renderPart({ ...part, isOpen: false }),
+  );
+  return el(
+    "section",
+    { class: "turn" },
+    renderTurnHeader(turn, number),
+    wrote,
+    renderObservation(turn),
+  );
 }

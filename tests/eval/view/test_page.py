@@ -108,6 +108,10 @@ def test_the_same_question_of_two_runs_or_steps_stands_side_by_side(
     page.open(page.js("location.href"))  # a link to a comparison opens it again
     page.wait_for("document.querySelectorAll('.columns .trajectory').length === 2")
     assert page.js("location.hash") == hash_
+    page.choose("#elsewhere", "")
+    page.wait_for("!document.querySelector('.columns') && !!document.querySelector('.trajectory')")
+    page.open(page.js("location.href").partition("#")[0] + "#%/%")
+    page.wait_text("Choose a trajectory")
 
 
 def test_what_models_and_passages_wrote_is_text_and_nothing_else(page, view, tmp_path):
