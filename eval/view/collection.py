@@ -77,12 +77,14 @@ class Collection:
 
     def entry_of(self, uid: str) -> Entry | None:
         """Find a trajectory; of several lines with its uid the last counts, as in eval.run."""
-        number = self._by_uid.get(uid)
-        return None if number is None else self.entries[number]
+        with self._lock:
+            number = self._by_uid.get(uid)
+            return None if number is None else self.entries[number]
 
     def asking(self, question: str) -> list[Entry]:
         """Give the trajectories of one question, in order."""
-        return [self.entries[number] for number in self._by_question.get(question, ())]
+        with self._lock:
+            return [self.entries[number] for number in self._by_question.get(question, ())]
 
     def read(self, entry: Entry) -> dict[str, Any]:
         """Read a whole trajectory from its file.
@@ -177,9 +179,9 @@ class Shelf:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking for what is new."""
+        """Stop looking for what is new; a file that is being read is not waited for."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(timeout=1.0)
 
     def _watch(self) -> None:
         while True:
