@@ -9,7 +9,6 @@ loaded at a time.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import socket
 import sys
@@ -22,7 +21,7 @@ from eval.chat.app import make_chat
 from eval.chat.models import Models, read_choices
 from eval.chat.session import Session
 from eval.chat.terminal import Terminal
-from eval.web.server import listen, serve, url_of
+from eval.web.server import listen, run_until_left, serve, url_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +50,7 @@ def _run(parsed: argparse.Namespace) -> None:
     choices = read_choices(parsed.model, parsed.config, parsed.retriever)
     models = Models(choices, parsed.prompt)
     listener = None if parsed.terminal else listen(parsed.port)
-    asyncio.run(_chat(models, Session(parsed.model, models.load), listener))
+    run_until_left(_chat(models, Session(parsed.model, models.load), listener))
 
 
 async def _chat(models: Models, session: Session, listener: socket.socket | None) -> None:

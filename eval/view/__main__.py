@@ -8,7 +8,6 @@ where they lie and may still grow; the page is served on this machine only.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from eval.view.app import make_viewer
 from eval.view.collection import Shelf
 from eval.view.places import find_places
 from eval.view.tokens import open_tokenizer
-from eval.web.server import listen, serve, url_of
+from eval.web.server import listen, run_until_left, serve, url_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +50,7 @@ def _run(runs: Sequence[str], tokenizer: Path | None, port: int) -> None:
     shelf.start()
     say(f"{url_of(listener)}{fragment}  (Ctrl-C stops it)")
     try:
-        asyncio.run(serve(make_viewer(shelf, file), listener))
+        run_until_left(serve(make_viewer(shelf, file), listener))
     finally:
         shelf.stop()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -41,5 +44,10 @@ def url_of(listener: socket.socket) -> str:
 async def serve(app: FastAPI, listener: socket.socket) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
-    with suppress(KeyboardInterrupt):  # how one is expected to leave
-        await uvicorn.Server(config).serve(sockets=[listener])
+    await uvicorn.Server(config).serve(sockets=[listener])
+
+
+def run_until_left(main: Coroutine[Any, Any, None]) -> None:
+    """Run what serves a person, who is expected to leave with Ctrl-C."""
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main)
