@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -91,10 +91,15 @@ class LocalEngine:
             ) from error
         self._model = model
 
-    def at(self, temperature: float, seed: int) -> Policy:
-        """Give a policy of the model that was loaded last; 0 is greedy."""
+    def at(
+        self, temperature: float, seed: int, on_ids: Callable[[list[int]], None] | None = None
+    ) -> Policy:
+        """Give a policy of the model that was loaded last; 0 is greedy.
+
+        ``on_ids`` is told of all ids of a turn so far, as they are sampled.
+        """
         assert self._policy is not None, "load a model first"
-        return _Mortal(self._policy.at(temperature, seed))
+        return _Mortal(self._policy.at(temperature, seed, on_ids))
 
     async def close(self) -> None:
         """Stop the engine, if it runs."""

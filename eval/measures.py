@@ -39,6 +39,8 @@ class Result:
     records: Sequence[Record]
     num_lost: int
     """Trajectories left out because infrastructure ended them."""
+    folder: str = "."
+    """Where its file is, as it was named."""
 
     @property
     def model(self) -> str:
@@ -92,7 +94,8 @@ def read_result(path: Path) -> Result:
         )
     if not sound:
         raise DataPrepError(f"all {len(records)} trajectories of {path} were lost; see its log.")
-    return Result(name, manifest, sound, len(records) - len(sound))
+    lost = len(records) - len(sound)
+    return Result(name, manifest, sound, lost, str(path.parent))
 
 
 def read_results(places: Iterable[Path]) -> list[Result]:

@@ -11,6 +11,7 @@ import argparse
 import csv
 import io
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -36,6 +37,7 @@ from eval.page import write_page
 from eval.plots import plot_scores, plot_searches, plot_training
 from eval.published import published_section
 from eval.training import Training, read_training, training_section
+from eval.view.places import fragment_of
 
 _EXAMPLES = 2  # of each mistake
 _BEHAVIOUR = {
@@ -205,7 +207,7 @@ def _mistakes(report: Report) -> Iterator[str]:
         kinds: dict[Mistake, list[dict[str, Any]]] = {}
         for kind, record in mistakes(result.records):
             kinds.setdefault(kind, []).append(record)
-        lines = [f"### {result.name}"]
+        lines = [f"### {result.name}", "", _how_to_open(result), ""]
         for kind, records in sorted(kinds.items(), key=lambda item: -len(item[1])):
             lines.append(f"- {kind}: {len(records)} of {len(result.records)}")
             for record in records[:_EXAMPLES]:
@@ -213,9 +215,14 @@ def _mistakes(report: Report) -> Iterator[str]:
                 golds = " or ".join(record["gold_answers"][:3])
                 lines.append(
                     f"  - {_one_line(record['question'])} It wrote `{_one_line(wrote)}`; "
-                    f"right is {_one_line(golds)}."
+                    f"right is {_one_line(golds)}. `#{fragment_of(result.name, record['uid'])}`"
                 )
         yield "\n".join(lines)
+
+
+def _how_to_open(result: Result) -> str:
+    command = f"python -m eval.view {shlex.quote(result.folder)}"
+    return f"`{command}` shows them; what begins with # is put behind the address it gives."
 
 
 def _protocols(report: Report) -> Iterator[str]:

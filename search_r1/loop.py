@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from search_r1.observations import Body, Encoded, Observation, fit_observation, number_passages
@@ -61,6 +61,10 @@ class LoopConfig:
 
 
 _MAY_BE_ZERO = ("max_searches", "max_nudges")
+
+
+def tell_nobody(turn: Turn) -> None:
+    """Do nothing: nobody watches."""
 
 
 class SearchLoop:
@@ -106,6 +110,7 @@ class SearchLoop:
         gold_answers: Sequence[str] = (),
         opening: str = "",
         closing: str = "",
+        on_turn: Callable[[Turn], None] = tell_nobody,
     ) -> Trajectory:
         """Roll one trajectory out, from the prompt to its stop reason.
 
@@ -117,6 +122,7 @@ class SearchLoop:
             opening: Text the first turn is made to begin with, such as ``<search>``: how evaluation
                 forces a search or an answer. It is given, so its ids count to the prompt.
             closing: The same for the turn after the last search; its ids end the observation.
+            on_turn: Told of each turn once it is answered, for somebody who watches.
         """
         ids = [*prompt_ids, *self._codec.encode(opening)]
         trajectory = Trajectory(uid, question, list(gold_answers), ids)
@@ -139,6 +145,7 @@ class SearchLoop:
             else:
                 trajectory.stop_reason = self._correct(trajectory, turn, nudges_left)
                 nudges_left -= 1
+            on_turn(turn)
         return trajectory
 
     async def _generate(self, trajectory: Trajectory, opening: str) -> Turn | None:

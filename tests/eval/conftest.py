@@ -17,8 +17,27 @@ from search_r1.progress import ProgressFile
 from search_r1.rewards import RewardConfig
 from search_r1.search_client import RetrieverUnavailable
 from search_r1.types import Passage
+from tests.browser import open_browser
 
 ANSWERS = {"who wrote Dracula?": "Bram Stoker", "what is the capital of France?": "Paris"}
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One Chromium for all tests of a process."""
+    with open_browser() as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser):
+    """A page of usual size in light colours that remembers nothing of the test before."""
+    browser.resize(1280)
+    browser.prefer("light")
+    browser.requests.clear()
+    browser.errors.clear()
+    yield browser
+    assert browser.errors == []
 
 
 class ObedientPolicy:

@@ -19,8 +19,9 @@ from eval.measures import (
     read_results,
     when_to_search,
 )
-from eval.mistakes import Mistake, mistake_of, mistakes
 from eval.report import csv_text, latex_rows, make_report, markdown, write_report
+from eval.view.places import find_places
+from tests.trajectory_records import record
 
 MANIFEST = Manifest(
     model="m",
@@ -36,39 +37,6 @@ MANIFEST = Manifest(
     engine="vllm in process",
     code="abc",
 )
-
-
-def record(uid, right, searched, *, found="", method="search", stop="answer", **changes):
-    arguments = {"query": "q"}
-    call = {"is_search": True, "status": "ok", "name": "search", "arguments": arguments}
-    turns = [
-        {
-            "opening": "",
-            "model_text": "<search>q</search>",
-            "observation_text": found,
-            "num_observation_ids": 3,
-            "calls": [call],
-            "call": {"name": "search"},
-            "stop_reason": "stop",
-            "is_malformed_call": False,
-            "generate_s": 1.0,
-            "tool_s": 0.5,
-        }
-    ] * searched
-    source, knowledge = ("facts", "known") if uid.startswith("k") else ("codes", "unknown")
-    return {
-        "uid": uid,
-        "question": f"who is {uid}?",
-        "gold_answers": ["Ada"],
-        "prediction": "Ada" if right else "Eve",
-        "stop_reason": stop,
-        "turns": turns,
-        "prompt_ids": [1, 2],
-        "response_ids": [3, 4, 5],
-        "response_mask": [1, 1, 0],
-        "reward": {"em": float(right), "sub_em": float(right), "f1": right / 2},
-        "metadata": {"data_source": source, "knowledge": knowledge, "method": method},
-    } | changes
 
 
 def result(name, *records, **changes):
@@ -137,46 +105,6 @@ def test_groups_come_whole_first_and_macro_weighs_sources_alike():
     several = result("m", *FREE, record("u2", 0, 0))
     assert group_names([several]) == ["all", "known", "unknown", "facts", "codes"]
     assert macro(several) == pytest.approx((1 + 1 / 3) / 2)
-
-
-def test_a_mistake_is_put_down_to_what_caused_it():
-    wrong = [
-        record("k0", 1, 1),
-        record("k1", 0, 0),
-        record("u0", 0, 1, found="by Ada."),
-        record("u1", 0, 1, found="by Eve.", question="what is q?"),
-        record("u2", 0, 0, prediction=None, stop="response_length"),
-        record("u3", 0, 1, prediction=None, stop="search_limit"),
-        record("u4", 0, 1, prediction=None, stop="no_action"),
-        record("u5", 0, 1, found="by Eve."),
-    ]
-    assert [(kind, r["uid"]) for kind, r in mistakes(wrong)] == [
-        (Mistake.UNSEARCHED, "k1"),
-        (Mistake.MISREAD, "u0"),
-        (Mistake.NOT_FOUND, "u1"),
-        (Mistake.LIMIT, "u2"),
-        (Mistake.LIMIT, "u3"),
-        (Mistake.NO_ANSWER, "u4"),
-        (Mistake.QUERY, "u5"),
-    ]
-
-
-def test_a_query_is_bad_when_it_has_nothing_of_the_question_or_repeats_itself():
-    twice = record("u0", 0, 2, found="by Eve.", question="what is q?")
-    assert mistake_of(twice) is Mistake.QUERY
-    twice["turns"] = [dict(turn) for turn in twice["turns"]]
-    other = {"is_search": True, "status": "ok", "name": "search", "arguments": {"query": "r"}}
-    twice["turns"][1]["calls"] = [other]
-    assert mistake_of(twice) is Mistake.NOT_FOUND
-    given = record("u1", 0, 0, method="rag")
-    given["metadata"]["given_text"] = "Doc 1(Title: X) by Eve."
-    assert mistake_of(given) is Mistake.NOT_FOUND
-
-
-def test_a_turn_that_its_budget_cut_is_stopped_by_a_limit():
-    cut = record("u0", 0, 1, prediction=None, stop="no_action")
-    cut["turns"] = [cut["turns"][0] | {"stop_reason": "length"}]
-    assert mistake_of(cut) is Mistake.LIMIT
 
 
 def test_a_comparison_counts_what_each_alone_answers():
@@ -275,6 +203,13 @@ def test_a_report_holds_every_figure_in_every_form(report, tmp_path):
     assert names == {"report.md", "report.html", "figures.csv", "rows.tex", "report.json"}
     plain = json.loads((tmp_path / "out" / "report.json").read_text())
     assert plain["m.search.greedy"]["all"]["em"]["value"] == 0.75
+
+
+def test_each_example_comes_with_what_opens_it_in_the_viewer(report, tmp_path):
+    text = markdown(report)
+    assert f"`python -m eval.view {tmp_path}` shows them" in text
+    assert "`#m.search.greedy/u1`" in text
+    assert find_places([tmp_path])[0].name == "m.search.greedy"
 
 
 def test_what_models_wrote_stays_text_on_the_page(report, tmp_path):
