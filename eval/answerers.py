@@ -21,11 +21,15 @@ class Answerer:
     name: str
     """What it is called in the files."""
     model: str
-    """Its folder."""
+    """Its folder, or what the server at ``url`` calls it."""
     prompt: str | None
     """Prompt to put questions into where a method has none of its own; the config's when None."""
     methods: tuple[str, ...]
     """``METHOD:DECODING``, in order."""
+    url: str | None = None
+    """Server of completions that has the model; None runs it here."""
+    tokenizer: str | None = None
+    """Folder or hub name of the tokenizer for a served model; the model's name when None."""
 
     def passes(self, out: Path) -> list[Pass]:
         """Give one pass per method, with the file it writes.
@@ -87,8 +91,15 @@ class Pass:
                 record = json.loads(text)
             except ValueError:
                 continue
-            if kept.get(record["uid"], _NOTHING).is_lost:
-                kept[record["uid"]] = _Line(text, record["stop_reason"] in INFRASTRUCTURE)
+            try:
+                uid, is_lost = record["uid"], record["stop_reason"] in INFRASTRUCTURE
+            except (KeyError, TypeError) as error:
+                raise DataPrepError(
+                    f"{self.path} holds a line that is no trajectory ({text[:60]!r}); give another "
+                    "--name or --out, or delete that file."
+                ) from error
+            if kept.get(uid, _NOTHING).is_lost:
+                kept[uid] = _Line(text, is_lost)
         return kept
 
 
@@ -113,7 +124,14 @@ def read_plan(path: Path) -> list[Answerer]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         plan = [
-            Answerer(one["name"], one["model"], one.get("prompt"), tuple(one["methods"]))
+            Answerer(
+                one["name"],
+                one["model"],
+                one.get("prompt"),
+                tuple(one["methods"]),
+                one.get("url"),
+                one.get("tokenizer"),
+            )
             for one in entries
         ]
         for one in plan:

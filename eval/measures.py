@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.steps import DataPrepError
-from eval.manifest import Manifest, read_manifest
+from eval.manifest import TEXT_ONLY, Manifest, read_manifest
 from eval.methods import METHODS, Given
 from search_r1.answers import find_gold_answers
 from search_r1.launch.records import (
@@ -39,11 +39,18 @@ class Result:
     records: Sequence[Record]
     num_lost: int
     """Trajectories left out because infrastructure ended them."""
+    folder: str = "."
+    """Where its file is, as it was named."""
 
     @property
     def model(self) -> str:
         """What the model was called."""
-        return self.name.partition(".")[0]
+        return self.name.rsplit(".", 2)[0]
+
+    @property
+    def label(self) -> str:
+        """The name, and what a reader must know to compare it with others."""
+        return f"{self.name} ({TEXT_ONLY})" if self.manifest.is_text_only else self.name
 
     def of(self, group: str) -> list[Record]:
         """Give the trajectories of a data source, of ``known`` or ``unknown``, or ``all``."""
@@ -73,10 +80,11 @@ def read_result(path: Path) -> Result:
     try:
         with opened(path, "rt", encoding="utf-8") as lines:
             records = [json.loads(line) for line in lines]
-    except (OSError, ValueError) as error:
+        sound = [record for record in records if record["stop_reason"] not in INFRASTRUCTURE]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataPrepError(
-            f"{path} cannot be read ({error}); run the same eval.run command again, which mends a "
-            "file that was cut short."
+            f"{path} cannot be read ({error!r}); run the same eval.run command again, which mends "
+            "a file that was cut short."
         ) from error
     asked = sum(manifest.questions["sets"].values())
     if len(records) != asked:
@@ -84,10 +92,10 @@ def read_result(path: Path) -> Result:
             f"{path} holds {len(records)} of {asked} questions; run the same eval.run command "
             "again, which goes on where it was."
         )
-    sound = [record for record in records if record["stop_reason"] not in INFRASTRUCTURE]
     if not sound:
         raise DataPrepError(f"all {len(records)} trajectories of {path} were lost; see its log.")
-    return Result(name, manifest, sound, len(records) - len(sound))
+    lost = len(records) - len(sound)
+    return Result(name, manifest, sound, lost, str(path.parent))
 
 
 def read_results(places: Iterable[Path]) -> list[Result]:
@@ -142,6 +150,18 @@ def seconds(record: Record) -> float:
     return float(sum(turn["generate_s"] + turn["tool_s"] for turn in record["turns"]))
 
 
+def tokens_written(record: Record) -> int:
+    """Count the tokens a model wrote, as its server reported them where it did."""
+    usage = record["metadata"].get("usage") or {}
+    return int(usage.get("completion_tokens") or sum(record["response_mask"]))
+
+
+def tokens_read(record: Record) -> int:
+    """Count the tokens of the prompt and of what was given back to it, by our tokenizer."""
+    given: int = record["response_mask"].count(0)
+    return len(record["prompt_ids"]) + given
+
+
 SHARES: dict[str, Callable[[Record], float]] = {
     "em": em,
     "sub_em": lambda record: float(record["reward"]["sub_em"]),
@@ -153,10 +173,8 @@ SHARES: dict[str, Callable[[Record], float]] = {
 MEANS: dict[str, Callable[[Record], float]] = {
     "f1": lambda record: float(record["reward"]["f1"]),
     "searches": lambda record: float(searches(record)),
-    "tokens_written": lambda record: float(sum(record["response_mask"])),
-    "tokens_read": lambda record: float(
-        len(record["prompt_ids"]) + len(record["response_mask"]) - sum(record["response_mask"])
-    ),
+    "tokens_written": lambda record: float(tokens_written(record)),
+    "tokens_read": lambda record: float(tokens_read(record)),
     "seconds": seconds,
 }
 """A number for each question."""
@@ -233,21 +251,6 @@ def macro(result: Result) -> float:
     """Average EM over data sources, each as heavy as the others."""
     sources = {record["metadata"]["data_source"] for record in result.records}
     return float(np.mean([np.mean([em(r) for r in result.of(source)]) for source in sources]))
-
-
-def mistakes(records: Iterable[Record]) -> Iterator[tuple[str, Record]]:
-    """Yield every wrong trajectory with what went wrong."""
-    for record in records:
-        if em(record) > 0:
-            continue
-        if record["prediction"] is None:
-            yield f"no answer ({record['stop_reason']})", record
-        elif has_found(record):
-            yield "wrong though the answer stood in what it read", record
-        elif searches(record):
-            yield "searched and did not find the answer", record
-        else:
-            yield "wrong without searching", record
 
 
 def share(values: Sequence[float]) -> Figure:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from eval.prompts import COT, DIRECT, READ, Prompt
+from eval.prompts import CONCLUSION, COT, DIRECT, IRCOT, READ, Prompt
 from search_r1.answers import ANSWER_OPEN
 from search_r1.loop import LoopConfig
 from search_r1.parsers.base import ToolParser
@@ -38,12 +38,20 @@ class Method:
     is_searching: bool | None = None
     """True makes a trajectory begin with a search, False with an answer; None leaves it open."""
     prompt: Prompt | None = None
-    """A prompt instead of the model's own; such a method never searches by itself."""
+    """A prompt instead of the model's own."""
     given: Given | None = None
+    parser: str = ""
+    """Call format of the prompt; one without never searches."""
+    closing: str = ""
+    """What the turn after the last search is made to begin with."""
 
     def limits(self, own: LoopConfig) -> LoopConfig:
-        """Give the loop's limits: the model's own, without searches where there is a prompt."""
-        return own if self.prompt is None else replace(own, max_searches=0, max_nudges=0)
+        """Give the loop's limits: the model's own, without searches where the prompt has none."""
+        if self.prompt is None:
+            return own
+        if self.parser:
+            return replace(own, max_searches=max(own.max_searches, 1))
+        return replace(own, max_searches=0, max_nudges=0)
 
     def opening(self, parser: ToolParser) -> str:
         """Give the text that the first turn is made to begin with.
@@ -69,6 +77,10 @@ METHODS = {
         Method("cot", "the question, and room to think", prompt=COT),
         Method(
             "rag", "what the question finds, then the question", prompt=READ, given=Given.FOUND
+        ),
+        Method(
+            "ircot", "IRCoT: every sentence of a chain of thought is a search", prompt=IRCOT,
+            given=Given.FOUND, parser="sentences", closing=f" {CONCLUSION}{ANSWER_OPEN}",
         ),
         Method(
             "oracle", "passages with a gold answer, then the question", prompt=READ,

@@ -1,16 +1,72 @@
-"""A retriever that is away pauses an evaluation; it is never scored as wrong."""
+"""A server that is away pauses an evaluation; nothing is ever scored as wrong because of it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from data_prep.steps import DataPrepError, say
+from search_r1.policies import Policy
+from search_r1.policies.completions import ServerRefused, ServerUnavailable
 from search_r1.search_client import RetrieverBadRequest, RetrieverError, SearchClient
-from search_r1.types import Passage
+from search_r1.types import Generation, Passage
+
+T = TypeVar("T")
 
 _PAUSE_S = 5.0
+
+
+class Patience:
+    """Asks a server, and waits while it does not answer.
+
+    Args:
+        name: What the server is called in messages.
+        wait_s: Seconds without an answer after which it gives up.
+        away: What says that it does not answer.
+        refused: What says that asking again would not help; looked for first.
+    """
+
+    def __init__(
+        self, name: str, wait_s: float, away: type[Exception], refused: type[Exception]
+    ) -> None:
+        self._name, self._wait_s = name, wait_s
+        self._away, self._refused = away, refused
+        self._waiting = asyncio.Lock()  # one asks, the others wait for it
+
+    async def ask(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Give what an attempt gives.
+
+        Raises:
+            DataPrepError: When the server stays away, or refuses.
+        """
+        try:
+            return await self._try(attempt)
+        except self._away as error:
+            reason = error
+        is_first = not self._waiting.locked()
+        async with self._waiting:
+            given_up_at = time.monotonic() + self._wait_s
+            if is_first:
+                said = f"{self._name} does not answer ({reason})"
+                say(f"{said}; waiting up to {self._wait_s:.0f} s")
+            while time.monotonic() < given_up_at:
+                try:
+                    return await self._try(attempt)
+                except self._away as error:
+                    reason = error
+                await asyncio.sleep(_PAUSE_S)
+        raise DataPrepError(
+            f"{self._name} does not answer ({reason}); start it again and run the same command: "
+            "what was answered is kept."
+        )
+
+    async def _try(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await attempt()
+        except self._refused as error:
+            raise DataPrepError(f"{self._name} refuses: {error}") from error
 
 
 class PatientClient:
@@ -23,8 +79,8 @@ class PatientClient:
     """
 
     def __init__(self, client: SearchClient, url: str, wait_s: float) -> None:
-        self._client, self._url, self._wait_s = client, url, wait_s
-        self._waiting = asyncio.Lock()  # one asks, the others wait for it
+        self._client = client
+        self._patience = Patience(url, wait_s, RetrieverError, RetrieverBadRequest)
 
     async def search(self, queries: Sequence[str], top_k: int) -> list[list[Passage]]:
         """Give the best passages of each query, best first.
@@ -32,22 +88,40 @@ class PatientClient:
         Raises:
             DataPrepError: When the server stays away, or refuses the request.
         """
-        try:
-            return await self._client.search(queries, top_k)
-        except RetrieverBadRequest as error:
-            raise DataPrepError(f"{self._url} refuses: {error}") from error
-        except RetrieverError as error:
-            reason = error
-        async with self._waiting:
-            given_up_at = time.monotonic() + self._wait_s
-            say(f"{self._url} does not answer ({reason}); waiting up to {self._wait_s:.0f} s")
-            while time.monotonic() < given_up_at:
-                try:
-                    return await self._client.search(queries, top_k)
-                except RetrieverError as error:
-                    reason = error
-                await asyncio.sleep(_PAUSE_S)
-        raise DataPrepError(
-            f"{self._url} does not answer ({reason}); start it again and run the same command: "
-            "what was answered is kept."
+        return await self._patience.ask(lambda: self._client.search(queries, top_k))
+
+
+class PatientPolicy:
+    """A policy behind a server, that waits while the server does not answer.
+
+    Args:
+        policy: Asks it once.
+        patience: Shared by all trajectories.
+    """
+
+    def __init__(self, policy: Policy, patience: Patience) -> None:
+        self._policy, self._patience = policy, patience
+
+    async def generate(
+        self,
+        context_ids: list[int],
+        *,
+        max_tokens: int,
+        stop: Sequence[str],
+        stop_token_ids: Sequence[int] = (),
+    ) -> Generation:
+        """Continue token ids.
+
+        Raises:
+            DataPrepError: When the server stays away, or refuses the request.
+        """
+        return await self._patience.ask(
+            lambda: self._policy.generate(
+                context_ids, max_tokens=max_tokens, stop=stop, stop_token_ids=stop_token_ids
+            )
         )
+
+
+def patience_with_engine(url: str, wait_s: float) -> Patience:
+    """Give the patience that one server of completions is asked with."""
+    return Patience(f"the model's server {url}", wait_s, ServerUnavailable, ServerRefused)

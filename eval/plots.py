@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.measures import ALL, Figure, Result
+from eval.training import CURVES, Training
 
+_MARKED = 60  # steps, up to which each is a dot
 _Figures = Mapping[str, Mapping[str, Mapping[str, Figure]]]
 
 
@@ -62,11 +64,37 @@ def plot_searches(results: Sequence[Result], found: _Figures) -> str:
     return _svg(canvas)
 
 
+def plot_training(trainings: Sequence[Training]) -> str:
+    """Draw the metrics of runs over their steps, a panel each."""
+    from matplotlib.figure import Figure as Canvas
+    from matplotlib.ticker import MaxNLocator
+
+    canvas = Canvas(figsize=(4 * len(CURVES), 3.2), layout="constrained")
+    lines: dict[int, Any] = {}
+    for axes, (key, words) in zip(canvas.subplots(1, len(CURVES)), CURVES.items(), strict=True):
+        for n, one in enumerate(trainings):
+            if points := one.points(key):
+                dots = {"marker": "o", "markersize": 3} if len(points) <= _MARKED else {}
+                (lines[n],) = axes.plot(*zip(*points, strict=True), color=f"C{n}", **dots)
+        axes.set_title(words, fontsize=10)
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+        _grid(axes)
+    names = [trainings[n].name for n in lines]
+    canvas.legend(list(lines.values()), names, fontsize=8, loc="outside lower center")
+    return _svg(canvas)
+
+
 def _finish(axes: Any) -> None:
+    _grid(axes)
+    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _grid(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
-    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _svg(canvas: Any) -> str:

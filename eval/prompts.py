@@ -1,4 +1,4 @@
-"""What the methods that do not search put a question into; trained ones have ``search_r1.prompts``.
+"""What untrained methods put a question into; trained models have ``search_r1.prompts``.
 
 Each comes as an instruction, for models that follow one, and with worked examples, for models that
 copy a pattern better.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from search_r1.parsers.sentences import THOUGHT, SentencesParser
 from search_r1.prompts import Message, finish_question
 
 _ANSWER = (
@@ -18,11 +19,12 @@ _ANSWER = (
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A question worked out, with a passage and a line of reasoning."""
+    """A question worked out, with what the question finds and what its first thought finds."""
 
     question: str
     passage: str
-    thought: str
+    thoughts: tuple[str, str]
+    second_passage: str
     answer: str
 
 
@@ -30,13 +32,15 @@ _SHOTS = (
     Shot(
         "who wrote the novel Dracula?",
         "Doc 1(Title: Dracula) Dracula is an 1897 novel by Irish author Bram Stoker.",
-        "Dracula is a Gothic novel of 1897. Its author was Bram Stoker.",
+        ("Dracula is a Gothic novel of 1897.", "Its author was Bram Stoker."),
+        "Doc 1(Title: Bram Stoker) Bram Stoker was an Irish author.",
         "Bram Stoker",
     ),
     Shot(
         "which river flows through Paris?",
         "Doc 1(Title: Seine) The Seine is a French river that flows through Paris.",
-        "Paris is the capital of France. It lies on the river Seine.",
+        ("Paris is the capital of France.", "It lies on the river Seine."),
+        "Doc 1(Title: Paris) Paris lies on the Seine, in northern France.",
         "Seine",
     ),
 )
@@ -49,6 +53,8 @@ class Prompt:
     instruction: str
     is_reading: bool = False
     is_thinking: bool = False
+    is_interleaved: bool = False
+    """Thoughts are lines, and passages stand between them."""
 
     def build(self, question: str, passages: str, with_examples: bool) -> list[Message]:
         """Give the messages for a question.
@@ -68,16 +74,27 @@ class Prompt:
 
     def _ask(self, question: str, passages: str) -> str:
         read = f"<information>{passages}</information>\n" if self.is_reading else ""
-        return f"{read}Question: {question}\n"
+        return f"{read}Question: {question}\n{THOUGHT if self.is_interleaved else ''}"
 
     def _answer(self, shot: Shot) -> str:
-        thought = f"<think>{shot.thought}</think>\n" if self.is_thinking else ""
-        return f"{thought}<answer>{shot.answer}</answer>"
+        answer = f"<answer>{shot.answer}</answer>"
+        if self.is_interleaved:
+            found = SentencesParser().format_results([shot.second_passage])
+            return f" {shot.thoughts[0]}\n{found} {shot.thoughts[1]} {CONCLUSION}{answer}"
+        thought = f"<think>{' '.join(shot.thoughts)}</think>\n" if self.is_thinking else ""
+        return f"{thought}{answer}"
 
 
 DIRECT = Prompt("Answer the question.")
 COT = Prompt(
     "Answer the question. Think first, step by step, between <think> and </think>.",
     is_thinking=True,
+)
+CONCLUSION = "So the answer is: "
+IRCOT = Prompt(
+    "Answer the question. Think one short sentence a line; the passages that each line finds come "
+    f"between <information> and </information> below it. End with a line {CONCLUSION!r}.",
+    is_reading=True,
+    is_interleaved=True,
 )
 READ = Prompt("Answer the question with the help of the passages.", is_reading=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -51,6 +52,26 @@ async def describe_corpus(config: SearchClientConfig) -> dict[str, Any]:
     }
 
 
+async def require_corpus(config: SearchClientConfig, corpus: Mapping[str, Any], one: Pass) -> None:
+    """Set a pass's answers aside when the server has another corpus by now; away, it cannot tell.
+
+    Raises:
+        DataPrepError: If it has.
+    """
+    try:
+        now = await describe_corpus(config)
+    except DataPrepError:
+        return
+    if now != corpus:
+        aside = one.path.with_suffix(".jsonl.mixed")
+        one.path.replace(aside)
+        raise DataPrepError(
+            f"the retrieval server at {config.urls[0]} serves another corpus than when "
+            f"{one.path.name} was begun: {json.dumps(now)}, and it was {json.dumps(corpus)}. What "
+            f"was answered is in {aside}; serve the first one and run the same command again."
+        )
+
+
 def claim(passes: Sequence[Pass], asking: Asking, protocol: Manifest) -> None:
     """Write each pass's manifest.
 
@@ -65,17 +86,22 @@ def claim(passes: Sequence[Pass], asking: Asking, protocol: Manifest) -> None:
 
 
 def protocol_of(
-    answerer: Answerer, rows: Sequence[Row], corpus: Mapping[str, Any], training: Sequence[str]
+    answerer: Answerer,
+    engine: str,
+    rows: Sequence[Row],
+    corpus: Mapping[str, Any],
+    training: Sequence[str],
 ) -> Manifest:
     """Write down what all passes of a model share.
 
     Args:
         answerer: Whose passes they are.
+        engine: What generates.
         rows: The questions.
         corpus: What :func:`describe_corpus` gave.
         training: Question files that the model was trained on, as far as they are known.
     """
-    weights = sorted(Path(answerer.model).glob("*.safetensors"))
+    weights = [] if answerer.url else sorted(Path(answerer.model).glob("*.safetensors"))
     return Manifest(
         model=answerer.model,
         model_sha256=" ".join(map(sha256_of, weights)) or None,
@@ -87,7 +113,7 @@ def protocol_of(
         corpus=corpus,
         questions=describe_questions([row["data_source"] for row in rows], fingerprint(rows)),
         in_training=_in_training(training, rows),
-        engine="vllm in process",
+        engine=engine,
         code=code_commit(),
         versions=installed_versions(),
     )
@@ -95,19 +121,18 @@ def protocol_of(
 
 def _of_pass(one: Pass, asking: Asking) -> dict[str, Any]:
     """Write down what is a pass's own."""
+    parts = asking.parts_of(one.method)
     if one.method.prompt is not None:
         messages = one.method.prompt.build("QUESTION", "PASSAGES", asking.with_examples)
-        parts = asking.reader_parts
     else:
         messages = build_prompt(asking.prompt, "QUESTION") if asking.prompt else []
-        parts = asking.parts
     text = "\n".join(f"{message['role']}: {message['content']}" for message in messages)
     return {
         "method": one.method.name,
         "decoding": asdict(one.decoding),
         "prompt": text or "each row's own",
         "form": {"parser": type(parts.parser).__name__, "style": type(parts.style).__name__},
-        "limits": asdict(asking.parts.config),
+        "limits": asdict(parts.config),
     }
 
 

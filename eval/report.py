@@ -11,6 +11,7 @@ import argparse
 import csv
 import io
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,12 +29,15 @@ from eval.measures import (
     gap,
     group_names,
     macro,
-    mistakes,
     read_results,
     when_to_search,
 )
+from eval.mistakes import Mistake, mistakes
 from eval.page import write_page
-from eval.plots import plot_scores, plot_searches
+from eval.plots import plot_scores, plot_searches, plot_training
+from eval.published import published_section
+from eval.training import Training, read_training, training_section
+from eval.view.places import fragment_of
 
 _EXAMPLES = 2  # of each mistake
 _BEHAVIOUR = {
@@ -61,14 +65,20 @@ class Report:
     groups: Sequence[str]
     figures: Mapping[str, Mapping[str, Mapping[str, Figure]]]
     """By result, group of questions, and name of the figure."""
+    trainings: Sequence[Training] = ()
+    """Runs whose curves are shown."""
 
     def get(self, result: Result, group: str, name: str) -> Figure | None:
         """Give one figure, if there is one."""
         return self.figures[result.name].get(group, {}).get(name)
 
 
-def make_report(results: Sequence[Result]) -> Report:
+def make_report(results: Sequence[Result], trainings: Sequence[Training] = ()) -> Report:
     """Compute every figure.
+
+    Args:
+        results: What was evaluated.
+        trainings: Runs whose curves are shown.
 
     Raises:
         DataPrepError: If two results have one name.
@@ -88,7 +98,7 @@ def make_report(results: Sequence[Result]) -> Report:
                 by_group[group] |= when_to_search(result, *others, group)
         if difference := gap(result):
             by_group[ALL]["gap"] = difference
-    return Report(results, groups, found)
+    return Report(results, groups, found, trainings)
 
 
 def markdown(report: Report) -> str:
@@ -104,6 +114,8 @@ def markdown(report: Report) -> str:
     ]
     if pairs := list(_pairs(report)):
         parts += ["## Compared", "\n".join(f"- {sentence}" for sentence in pairs)]
+    sections = (training_section(report.trainings), published_section(report.groups))
+    parts += [section for section in sections if section]
     parts += ["## What went wrong", *_mistakes(report), "## Protocol", *_protocols(report)]
     return "\n\n".join(parts) + "\n"
 
@@ -132,8 +144,9 @@ def latex_rows(report: Report) -> str:
 
 
 def _plots(report: Report) -> list[str]:
-    scores = plot_scores(report.results, report.figures, report.groups)
-    return [scores, plot_searches(report.results, report.figures)]
+    drawn = [plot_scores(report.results, report.figures, report.groups)]
+    drawn.append(plot_searches(report.results, report.figures))
+    return drawn + ([plot_training(report.trainings)] if report.trainings else [])
 
 
 def _em_table(report: Report) -> str:
@@ -143,7 +156,7 @@ def _em_table(report: Report) -> str:
     for result in report.results:
         cells = [_share(report.get(result, group, "em")) for group in report.groups]
         lost = f" ({result.num_lost} lost)" if result.num_lost else ""
-        lines.append(f"| {result.name}{lost} | {' | '.join(cells)} | {macro(result):.1%} |")
+        lines.append(f"| {result.label}{lost} | {' | '.join(cells)} | {macro(result):.1%} |")
     return "\n".join(lines)
 
 
@@ -191,10 +204,10 @@ def _pairs(report: Report) -> Iterator[str]:
 
 def _mistakes(report: Report) -> Iterator[str]:
     for result in report.results:
-        kinds: dict[str, list[dict[str, Any]]] = {}
+        kinds: dict[Mistake, list[dict[str, Any]]] = {}
         for kind, record in mistakes(result.records):
             kinds.setdefault(kind, []).append(record)
-        lines = [f"### {result.name}"]
+        lines = [f"### {result.name}", "", _how_to_open(result), ""]
         for kind, records in sorted(kinds.items(), key=lambda item: -len(item[1])):
             lines.append(f"- {kind}: {len(records)} of {len(result.records)}")
             for record in records[:_EXAMPLES]:
@@ -202,9 +215,14 @@ def _mistakes(report: Report) -> Iterator[str]:
                 golds = " or ".join(record["gold_answers"][:3])
                 lines.append(
                     f"  - {_one_line(record['question'])} It wrote `{_one_line(wrote)}`; "
-                    f"right is {_one_line(golds)}."
+                    f"right is {_one_line(golds)}. `#{fragment_of(result.name, record['uid'])}`"
                 )
         yield "\n".join(lines)
+
+
+def _how_to_open(result: Result) -> str:
+    command = f"python -m eval.view {shlex.quote(result.folder)}"
+    return f"`{command}` shows them; what begins with # is put behind the address it gives."
 
 
 def _protocols(report: Report) -> Iterator[str]:
@@ -258,10 +276,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eval.report", description=__doc__)
     parser.add_argument("results", type=Path, nargs="+", help="folders or files of eval.run")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report")
+    parser.add_argument("--training", type=Path, nargs="+", default=[], metavar="RUN",
+        help="folders of training runs whose curves to show")  # fmt: skip
     parsed = parser.parse_args(arguments)
 
     def run() -> None:
-        report = make_report(read_results(parsed.results))
+        report = make_report(read_results(parsed.results), read_training(parsed.training))
         write_report(report, parsed.out)
         say(_em_table(report))
         say(f"\n{parsed.out / 'report.md'}, report.html, figures.csv, rows.tex, report.json")

@@ -13,7 +13,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,23 @@ import yaml
 
 from data_prep.rows import check_prompt
 from data_prep.steps import DataPrepError, run_command, say
-from eval.answerers import Answerer, Pass, read_plan
-from eval.benchmarks import BENCHMARKS, SETS, load_rows
-from eval.engine import Engine, engine_options, parts_for
+from eval.answerers import Answerer, Pass
+from eval.benchmarks import load_rows
+from eval.engine import (
+    Engine,
+    LocalEngine,
+    ServedEngine,
+    Tokens,
+    engine_options,
+    open_tokens,
+    parts_for,
+)
 from eval.evaluator import Asking, Evaluator
 from eval.methods import METHODS
+from eval.options import answerers_of, read_options
+from eval.outlook import outlook
 from eval.patient import PatientClient
-from eval.protocol import claim, describe_corpus, protocol_of
+from eval.protocol import claim, describe_corpus, protocol_of, require_corpus
 from eval.tally import Tally
 from search_r1.assembly import FormatConfig, LoopParts, form_of
 from search_r1.loop import LoopConfig
@@ -36,8 +46,7 @@ from search_r1.progress import ProgressFile
 from search_r1.rewards import RewardConfig
 from search_r1.rows import Row
 from search_r1.search_client import SearchClient, SearchClientConfig
-
-_WAIT_S = 600.0
+from search_r1.tokens import HfCodec
 
 
 class Setting:
@@ -59,9 +68,14 @@ class Setting:
         self.client = replace(client, url=url) if url else client
         self.engine = engine_options((config.get("actor_rollout_ref") or {}).get("rollout") or {})
         self.training: list[str] = _as_list((config.get("data") or {}).get("train_files"))
-        run_dir = section.get("run_dir")
-        self.report = ProgressFile(run_dir, "evaluate") if run_dir else None
+        self.run_dir: str | None = section.get("run_dir")
         self.wait_s = wait_s
+
+    def report_for(self, out: Path) -> ProgressFile | None:
+        """Give the file that the run's launcher reads, where results go into that run's folder."""
+        if self.run_dir and Path(self.run_dir).absolute() in out.absolute().parents:
+            return ProgressFile(self.run_dir, "evaluate")
+        return None
 
 
 def read_setting(path: Path | None, url: str | None, wait_s: float) -> Setting:
@@ -100,59 +114,99 @@ async def evaluate(
         return say("nothing is missing")
     client = SearchClient(setting.client)
     total = sum(len(one.missing(rows)) for passes in todo.values() for one in passes)
-    tally = Tally(total, setting.report)
-    engine = Engine(setting.engine)
+    tally = Tally(total, setting.report_for(out))
+    local = LocalEngine(setting.engine)
     askings: dict[Answerer, Asking] = {}
+    engines: dict[Answerer, Engine] = {}
     try:
         for answerer, passes in todo.items():
-            asking = _asking_of(answerer, setting, engine, client, with_examples)
+            tokens = _tokens_of(answerer)
+            engines[answerer] = await _engine_of(answerer, tokens, local, setting.wait_s)
+            asking = asking_of(answerer, tokens, setting, engines[answerer], client, with_examples)
             askings[answerer] = asking
             _check_openings(passes, asking.parts)
         corpus = await describe_corpus(setting.client)
         for answerer, passes in todo.items():
-            protocol = protocol_of(answerer, rows, corpus, setting.training)
+            what = engines[answerer].what
+            protocol = protocol_of(answerer, what, rows, corpus, setting.training)
             claim(passes, askings[answerer], protocol)
         for answerer, passes in todo.items():
-            await engine.load(answerer.model)
+            await engines[answerer].load(answerer.model)
             for one in passes:
                 started = time.monotonic()
                 tally.begin(f"{answerer.name} {one.method.name} {one.decoding.name}")
                 await Evaluator(askings[answerer], tally).run(one, rows)
+                await require_corpus(setting.client, corpus, one)
                 say(f"{one.path} ({time.monotonic() - started:.0f} s)")
     except* DataPrepError as errors:
         raise _first(errors) from None
     finally:
         tally.close()
-        engine.close()
-        for asking in askings.values():
-            await asking.parts.tools.aclose()
-            await asking.reader_parts.tools.aclose()
-        await client.aclose()
+        await _close([local, *engines.values()], askings.values(), client)
+
+
+async def _close(
+    engines: Iterable[Engine], askings: Iterable[Asking], client: SearchClient
+) -> None:
+    for engine in engines:
+        await engine.close()
+    for asking in askings:
+        for parts in (asking.parts, *asking.prompted.values()):
+            await parts.tools.aclose()
+    await client.aclose()
+
+
+def _tokens_of(answerer: Answerer) -> Tokens:
+    if answerer.url is None:
+        return open_tokens(answerer.model)
+    return open_tokens(answerer.tokenizer or answerer.model, "--tokenizer")
+
+
+async def _engine_of(
+    answerer: Answerer, tokens: Tokens, local: LocalEngine, wait_s: float
+) -> Engine:
+    if answerer.url is None:
+        return local
+    codec = HfCodec(tokens.tokenizer, tokens.eos_ids)
+    engine = ServedEngine(answerer.url, answerer.model, codec, wait_s)
+    await engine.check()
+    return engine
 
 
 def _unfinished(passes: Sequence[Pass], rows: Sequence[Row]) -> list[Pass]:
     return [one for one in passes if one.missing(rows)]
 
 
-def _asking_of(
+def asking_of(
     answerer: Answerer,
+    tokens: Tokens,
     setting: Setting,
     engine: Engine,
     client: SearchClient,
     with_examples: bool,
 ) -> Asking:
-    prompt = answerer.prompt or setting.form.prompt
-    reading = FormatConfig(prompt_style=setting.form.prompt_style, parser="search_tags")
-    own_limits = setting.limits
-    reader_limits = METHODS["direct"].limits(own_limits)
+    """Put together how one model is asked, under a setting and over an engine.
+
+    Raises:
+        DataPrepError: If the model does not fit the setting.
+    """
+    own = setting.form
+    prompted: dict[str, LoopParts] = {}
+    for method in METHODS.values():
+        if method.prompt is not None and method.parser not in prompted:
+            form = FormatConfig(
+                prompt_style=own.prompt_style, parser=method.parser or "search_tags"
+            )
+            limits = method.limits(setting.limits)
+            prompted[method.parser] = parts_for(tokens, form, limits, client)
     return Asking(
         name=answerer.name,
-        parts=parts_for(answerer.model, setting.form, own_limits, client),
-        reader_parts=parts_for(answerer.model, reading, reader_limits, client),
+        parts=parts_for(tokens, own, setting.limits, client),
+        prompted=prompted,
         policy_at=engine.at,
         retriever=PatientClient(client, ", ".join(setting.client.urls), setting.wait_s),
         rewards=setting.rewards,
-        prompt=prompt,
+        prompt=answerer.prompt or own.prompt,
         with_examples=with_examples,
     )
 
@@ -178,53 +232,10 @@ def _as_list(value: str | Sequence[str] | None) -> list[str]:
     return [value] if isinstance(value, str) else list(value or ())
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.run",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    who = parser.add_mutually_exclusive_group(required=True)
-    who.add_argument("--model", help="model folder")
-    who.add_argument(
-        "--plan", type=Path, help="JSON list of {name, model, prompt, methods}: several models"
-    )
-    add(
-        "--benchmarks",
-        required=True,
-        metavar="NAME,...",
-        help=f"{', '.join(BENCHMARKS)}; sets: {', '.join(SETS)}; NAME=FILE; or files of your own",
-    )
-    add("--number", type=int, help="questions to take from the start of each (default: all)")
-    add("--out", type=Path, required=True, help="folder for trajectories and manifests")
-    add("--name", help="what to call the model in the files (default: model)")
-    words = "; ".join(f"{method.name}: {method.what}" for method in METHODS.values())
-    add("--method", metavar="METHOD[:DECODING],...", help=(
-        f"(default: search) {words}. Decodings: greedy (default), sampled, "
-        "sampledN for seed N"))  # fmt: skip
-    add("--config", type=Path, help="config.yaml of a run: format, limits, retriever, engine")
-    add("--retriever", metavar="URL", help="retrieval server (default: the config's)")
-    add("--prompt", help="prompt of the model's own loop (default: the config's, else the rows')")
-    add("--examples", action="store_true",
-        help="worked examples in the prompts of direct, cot, rag and oracle")  # fmt: skip
-    add("--wait", type=float, default=_WAIT_S, metavar="SECONDS",
-        help="for a retrieval server that is away (default: %(default).0f)")  # fmt: skip
-    add("--dry-run", action="store_true", help="say what would be asked, and stop")
-    parsed = parser.parse_args(arguments)
-    if parsed.plan and (parsed.name or parsed.method or parsed.prompt):
-        parser.error("--plan says name, method and prompt itself; leave --name, --method, --prompt")
-    return parsed
-
-
 def _run(parsed: argparse.Namespace) -> None:
     setting = read_setting(parsed.config, parsed.retriever, parsed.wait)
     rows = load_rows(parsed.benchmarks.split(","), parsed.number)
-    if parsed.plan:
-        answerers = read_plan(parsed.plan)
-    else:
-        methods = tuple((parsed.method or "search").split(","))
-        answerers = [Answerer(parsed.name or "model", parsed.model, parsed.prompt, methods)]
+    answerers = answerers_of(parsed)
     for name in filter(None, (answerer.prompt for answerer in answerers)):
         check_prompt(name)
     try:
@@ -233,14 +244,14 @@ def _run(parsed: argparse.Namespace) -> None:
         raise DataPrepError(f"--method: {error}") from error
     if parsed.dry_run:
         for one in passes:
-            say(f"{one.path}: {len(one.missing(rows))} of {len(rows)} questions to ask")
+            say(outlook(one, rows, setting.limits))
         return
     asyncio.run(evaluate(setting, answerers, rows, parsed.out, parsed.examples))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; see ``data_prep.steps.run_command`` for the exit codes."""
-    parsed = _parse(arguments)
+    parsed = read_options(__doc__, arguments)
     return run_command(lambda: _run(parsed))
 
 

@@ -27,7 +27,7 @@ class Tally:
     def __init__(self, total: int, report: ProgressFile | None = None) -> None:
         self._total, self._report = total, report
         self._done = self._searches = self._right = self._sound = 0
-        self._line_at = time.monotonic()
+        self._line_at = self._began_at = time.monotonic()
         self._is_terminal = sys.stderr.isatty()
         self._bar = Progress(
             TextColumn("  {task.description}"),
@@ -70,7 +70,12 @@ class Tally:
         is_time = time.monotonic() - self._line_at >= _LINE_EVERY_S
         if not self._is_terminal and self._done and (is_time or self._done == self._total):
             self._line_at = time.monotonic()
-            sys.stderr.write(f"  {self._done} of {self._total}, {self._words()}\n")
+            sys.stderr.write(f"  {self._done} of {self._total}, {self._words()}{self._left()}\n")
+
+    def _left(self) -> str:
+        """Say how long the rest takes at the pace so far, where there is a rest."""
+        left_s = (time.monotonic() - self._began_at) / self._done * (self._total - self._done)
+        return f", about {max(1, round(left_s / 60))} min left" if left_s else ""
 
     def _words(self) -> str:
         if not self._sound:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from search_r1.observations import Body, Encoded, Observation, fit_observation, number_passages
@@ -54,20 +54,17 @@ class LoopConfig:
     """Take a finished turn without a call for the answer, as chat clients do, tags or not."""
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        for name in self.__slots__:
+            value, least = getattr(self, name), 0 if name in _MAY_BE_ZERO else 1
+            if not isinstance(value, bool) and value < least:
+                raise ValueError(f"{name} is {value}; it must be at least {least}.")
 
 
-_LEAST = {
-    "max_searches": 0,
-    "max_nudges": 0,
-    "top_k": 1,
-    "max_turn_tokens": 1,
-    "max_response_tokens": 1,
-    "max_observation_tokens": 1,
-    "min_answer_tokens": 1,
-}
+_MAY_BE_ZERO = ("max_searches", "max_nudges")
+
+
+def tell_nobody(turn: Turn) -> None:
+    """Do nothing: nobody watches."""
 
 
 class SearchLoop:
@@ -112,6 +109,8 @@ class SearchLoop:
         question: str = "",
         gold_answers: Sequence[str] = (),
         opening: str = "",
+        closing: str = "",
+        on_turn: Callable[[Turn], None] = tell_nobody,
     ) -> Trajectory:
         """Roll one trajectory out, from the prompt to its stop reason.
 
@@ -122,12 +121,15 @@ class SearchLoop:
             gold_answers: As the record is to have them.
             opening: Text the first turn is made to begin with, such as ``<search>``: how evaluation
                 forces a search or an answer. It is given, so its ids count to the prompt.
+            closing: The same for the turn after the last search; its ids end the observation.
+            on_turn: Told of each turn once it is answered, for somebody who watches.
         """
         ids = [*prompt_ids, *self._codec.encode(opening)]
         trajectory = Trajectory(uid, question, list(gold_answers), ids)
         nudges_left = self._config.max_nudges
         while trajectory.stop_reason is None:
-            turn = await self._generate(trajectory, "" if trajectory.turns else opening)
+            turn = await self._generate(trajectory, opening)
+            opening = ""
             if turn is None:
                 trajectory.stop_reason = StopReason.ABORTED
                 break
@@ -137,18 +139,13 @@ class SearchLoop:
                 trajectory.stop_reason = StopReason.ANSWER
             elif action:
                 trajectory.stop_reason = await self._call(trajectory, turn, action)
+                opening = self._begin_last(trajectory, turn, closing)
             elif turn.stop_reason is FinishReason.ABORT:
                 trajectory.stop_reason = StopReason.ABORTED
-            elif nudges_left > 0:
-                nudges_left -= 1
-                told = self._style.correction(turn.error or "", self._is_closed(trajectory))
-                trajectory.stop_reason = self._observe(
-                    trajectory, turn, Observation(told.ids, told.text)
-                )
-            elif len(trajectory.response_ids) >= self._config.max_response_tokens:
-                trajectory.stop_reason = StopReason.RESPONSE_LENGTH
             else:
-                trajectory.stop_reason = StopReason.NO_ACTION
+                trajectory.stop_reason = self._correct(trajectory, turn, nudges_left)
+                nudges_left -= 1
+            on_turn(turn)
         return trajectory
 
     async def _generate(self, trajectory: Trajectory, opening: str) -> Turn | None:
@@ -177,13 +174,34 @@ class SearchLoop:
             model_text=text,
             start=start,
             num_ids=len(generation.ids),
-            stop_reason=self._reader.finish_reason(generation.ids, text, budget),
+            stop_reason=generation.finish
+            or self._reader.finish_reason(generation.ids, text, budget),
             generate_s=seconds,
             context_digest=generation.context_digest,
             opening=opening,
         )
         trajectory.turns.append(turn)
         return turn
+
+    def _correct(self, trajectory: Trajectory, turn: Turn, nudges_left: int) -> StopReason | None:
+        """Tell the model of its mistake while nudges are left; else give why it ends."""
+        if nudges_left > 0:
+            told = self._style.correction(turn.error or "", self._is_closed(trajectory))
+            return self._observe(trajectory, turn, Observation(told.ids, told.text))
+        is_spent = len(trajectory.response_ids) >= self._config.max_response_tokens
+        return StopReason.RESPONSE_LENGTH if is_spent else StopReason.NO_ACTION
+
+    def _begin_last(self, trajectory: Trajectory, turn: Turn, text: str) -> str:
+        """Let the turn after the last search begin with a text; gives it, or nothing."""
+        if trajectory.stop_reason is not None or trajectory.num_calls < self._config.max_searches:
+            return ""
+        ids = self._codec.encode(text)
+        if len(ids) >= self._config.max_response_tokens - len(trajectory.response_ids):
+            return ""
+        trajectory.append_observation(ids)
+        turn.observation_text += text
+        turn.num_observation_ids += len(ids)
+        return text
 
     def _is_closed(self, trajectory: Trajectory) -> bool:
         """Tell whether the model ended its last turn with a token of its own."""

@@ -85,12 +85,14 @@ class Generation:
         context_digest: :func:`digest` of the ids handed to the engine, computed where they were
             handed over.
         metadata: Engine facts that travel with the trajectory (weight version, preemptions).
+        finish: How the turn ended, where the ids do not tell; None where they do.
     """
 
     ids: list[int]
     logprobs: list[float]
     context_digest: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    finish: FinishReason | None = None
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.logprobs):

@@ -152,5 +152,6 @@ for _name, _module, _class_name in (
     ("qwen3_coder", "qwen3_xml", "Qwen3XmlParser"),
     ("qwen3_xml", "qwen3_xml", "Qwen3XmlParser"),
     ("search_tags", "search_tags", "SearchTagsParser"),
+    ("sentences", "sentences", "SentencesParser"),
 ):
     register_lazy_tool_parser(_name, f"search_r1.parsers.{_module}", _class_name)

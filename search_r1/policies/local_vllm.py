@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vllm import SamplingParams, TokensPrompt
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from search_r1.types import Generation, digest
+
+__all__ = ["EngineDeadError", "LocalVllmPolicy"]
 
 _WEIGHT_LOADER = "search_r1.policies.weights.WeightLoader"
 
@@ -41,15 +44,20 @@ class LocalVllmPolicy:
         self._seed = seed
         self._request_ids = itertools.count()
         self._seeds = itertools.count(seed or 0)
+        self._on_ids: Callable[[list[int]], None] | None = None
 
-    def at(self, temperature: float, seed: int) -> LocalVllmPolicy:
+    def at(
+        self, temperature: float, seed: int, on_ids: Callable[[list[int]], None] | None = None
+    ) -> LocalVllmPolicy:
         """Give a policy on the same engine for one trajectory.
 
         Args:
             temperature: 0 is greedy.
             seed: Seeds its first turn; the next ones follow, whatever else the engine does.
+            on_ids: Told of all ids of a turn so far, as they are sampled.
         """
         other = copy.copy(self)
+        other._on_ids = on_ids
         other._temperature, other._seed = temperature, seed
         other._seeds = itertools.count(seed)
         return other
@@ -73,11 +81,15 @@ class LocalVllmPolicy:
             logprobs=0,
             ignore_eos=ignore_eos,
             seed=None if self._seed is None else next(self._seeds),
-            output_kind=RequestOutputKind.FINAL_ONLY,
+            output_kind=(
+                RequestOutputKind.CUMULATIVE if self._on_ids else RequestOutputKind.FINAL_ONLY
+            ),
         )
         prompt = TokensPrompt(prompt_token_ids=context_ids)
         async for result in self._engine.generate(prompt, params, request_id=number):
             final = result
+            if self._on_ids is not None:
+                self._on_ids(list(final.outputs[0].token_ids))
         completion = final.outputs[0]
         ids = list(completion.token_ids)
         logprobs = [

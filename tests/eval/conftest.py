@@ -17,8 +17,27 @@ from search_r1.progress import ProgressFile
 from search_r1.rewards import RewardConfig
 from search_r1.search_client import RetrieverUnavailable
 from search_r1.types import Passage
+from tests.browser import open_browser
 
 ANSWERS = {"who wrote Dracula?": "Bram Stoker", "what is the capital of France?": "Paris"}
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One Chromium for all tests of a process."""
+    with open_browser() as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser):
+    """A page of usual size in light colours that remembers nothing of the test before."""
+    browser.resize(1280)
+    browser.prefer("light")
+    browser.requests.clear()
+    browser.errors.clear()
+    yield browser
+    assert browser.errors == []
 
 
 class ObedientPolicy:
@@ -47,6 +66,9 @@ class ObedientPolicy:
             text = ""
         elif context.endswith("<answer>"):
             text = f"{ANSWERS.get(question, 'Dublin')}</answer>"
+        elif context.endswith("Thought:"):
+            answer = f" So the answer is: <answer>{ANSWERS.get(question)}</answer>"
+            text = answer if question in ANSWERS else " Dracula is a novel.\n"
         elif context.endswith("<search>"):
             text = "Dracula</search>"
         elif question in ANSWERS or "<information>" in context:
@@ -82,9 +104,10 @@ def searcher():
 def parts_of(bpe_tokenizer, searcher):
     """Make a loop with these limits."""
 
-    def make(**limits):
+    def make(parser="search_tags", **limits):
         config = LoopConfig(top_k=1, max_nudges=0, **limits)
-        return assemble(bpe_tokenizer, (), FormatConfig(prompt="bare"), config, searcher)
+        form = FormatConfig(prompt="bare", parser=parser)
+        return assemble(bpe_tokenizer, (), form, config, searcher)
 
     return make
 
@@ -126,7 +149,7 @@ def evaluator_of(parts, parts_of, policy, searcher, tmp_path):
         asking = Asking(
             name="tiny",
             parts=parts,
-            reader_parts=parts_of(max_searches=0),
+            prompted={"": parts_of(max_searches=0), "sentences": parts_of("sentences")},
             policy_at=policy.at,
             retriever=searcher,
             rewards=RewardConfig(searches=-0.25),

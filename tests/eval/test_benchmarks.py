@@ -10,6 +10,7 @@ from data_prep.steps import DataPrepError
 from eval import benchmarks
 from eval.benchmarks import SETS, SEVEN, Benchmark, fingerprint, load_rows, overlap, uid_of
 from eval.coverage import coverage, first_ranks, main, table
+from retriever.build import build_index
 from retriever.types import Hit, Passage
 
 
@@ -130,3 +131,17 @@ def test_coverage_is_the_rank_of_the_first_passage_with_a_gold_answer(two):
 def test_coverage_of_an_index_that_is_not_there_says_so(two, tmp_path, capsys):
     assert main(["--benchmarks", two, "--index", str(tmp_path / "absent")]) == 1
     assert "absent" in capsys.readouterr().err
+
+
+def test_coverage_is_written_with_what_it_is_of(two, tmp_path, capsys):
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text(json.dumps({"id": "1", "title": "Paris", "text": "where Lutetia was"}) + "\n")
+    build_index(corpus, tmp_path / "index", "bm25")
+    out = tmp_path / "coverage.json"
+    options = ["--benchmarks", two, "--index", str(tmp_path / "index"), "--out", str(out)]
+    assert main(options) == 0
+    assert "| mine | 2 | 50.0%" in capsys.readouterr().out
+    written = json.loads(out.read_text())
+    assert written["index"].items() >= {"kind": "bm25", "passages": 1, "encoder": None}.items()
+    assert len(written["index"]["corpus_sha256"]) == 64
+    assert written["processor"]

@@ -16,11 +16,12 @@ from eval.measures import (
     gap,
     group_names,
     macro,
-    mistakes,
     read_results,
     when_to_search,
 )
 from eval.report import csv_text, latex_rows, make_report, markdown, write_report
+from eval.view.places import find_places
+from tests.trajectory_records import record
 
 MANIFEST = Manifest(
     model="m",
@@ -36,37 +37,6 @@ MANIFEST = Manifest(
     engine="vllm in process",
     code="abc",
 )
-
-
-def record(uid, right, searched, *, found="", method="search", stop="answer", **changes):
-    call = {"is_search": True, "status": "ok", "name": "search", "arguments": {}, "seconds": 0.1}
-    turns = [
-        {
-            "opening": "",
-            "model_text": "<search>q</search>",
-            "observation_text": found,
-            "num_observation_ids": 3,
-            "calls": [call],
-            "call": {"name": "search"},
-            "is_malformed_call": False,
-            "generate_s": 1.0,
-            "tool_s": 0.5,
-        }
-    ] * searched
-    source, knowledge = ("facts", "known") if uid.startswith("k") else ("codes", "unknown")
-    return {
-        "uid": uid,
-        "question": f"who is {uid}?",
-        "gold_answers": ["Ada"],
-        "prediction": "Ada" if right else "Eve",
-        "stop_reason": stop,
-        "turns": turns,
-        "prompt_ids": [1, 2],
-        "response_ids": [3, 4, 5],
-        "response_mask": [1, 1, 0],
-        "reward": {"em": float(right), "sub_em": float(right), "f1": right / 2},
-        "metadata": {"data_source": source, "knowledge": knowledge, "method": method},
-    } | changes
 
 
 def result(name, *records, **changes):
@@ -135,22 +105,6 @@ def test_groups_come_whole_first_and_macro_weighs_sources_alike():
     several = result("m", *FREE, record("u2", 0, 0))
     assert group_names([several]) == ["all", "known", "unknown", "facts", "codes"]
     assert macro(several) == pytest.approx((1 + 1 / 3) / 2)
-
-
-def test_a_mistake_is_put_down_to_what_caused_it():
-    wrong = [
-        record("k0", 1, 1),
-        record("k1", 0, 0),
-        record("u0", 0, 1, found="by Ada."),
-        record("u1", 0, 1, found="by Eve."),
-        record("u2", 0, 0, prediction=None, stop="response_length"),
-    ]
-    assert [(kind, r["uid"]) for kind, r in mistakes(wrong)] == [
-        ("wrong without searching", "k1"),
-        ("wrong though the answer stood in what it read", "u0"),
-        ("searched and did not find the answer", "u1"),
-        ("no answer (response_length)", "u2"),
-    ]
 
 
 def test_a_comparison_counts_what_each_alone_answers():
@@ -239,6 +193,7 @@ def test_a_report_holds_every_figure_in_every_form(report, tmp_path):
     assert "over-search" in text
     assert "is shown (" in text
     assert "wrong without searching: 2 of 4" in text
+    assert "What others report" not in text, "nobody reports on these sets"
     rows = csv_text(report).splitlines()
     assert rows[0] == "result,questions,figure,value,low,high,number"
     assert any(row.startswith("m.search.greedy,all,over_search,0.5,") for row in rows)
@@ -248,6 +203,13 @@ def test_a_report_holds_every_figure_in_every_form(report, tmp_path):
     assert names == {"report.md", "report.html", "figures.csv", "rows.tex", "report.json"}
     plain = json.loads((tmp_path / "out" / "report.json").read_text())
     assert plain["m.search.greedy"]["all"]["em"]["value"] == 0.75
+
+
+def test_each_example_comes_with_what_opens_it_in_the_viewer(report, tmp_path):
+    text = markdown(report)
+    assert f"`python -m eval.view {tmp_path}` shows them" in text
+    assert "`#m.search.greedy/u1`" in text
+    assert find_places([tmp_path])[0].name == "m.search.greedy"
 
 
 def test_what_models_wrote_stays_text_on_the_page(report, tmp_path):

@@ -177,14 +177,23 @@ def test_the_command_says_what_it_misses(question_file, tmp_path, capsys):
 
 
 def test_a_dry_run_counts_what_would_be_asked(run, pass_of, rows, question_file, tmp_path, capsys):
-    run(pass_of())
+    one = pass_of()
+    run(one)
     files = ["--model", "m", "--name", "tiny", "--out", str(tmp_path)]
     options = ["--benchmarks", str(question_file), "--method", "search,rag:sampled1", "--dry-run"]
     assert main([*files, *options]) == 0
-    assert [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()] == [
-        f"0 of {len(rows)} questions to ask",
-        f"{len(rows)} of {len(rows)} questions to ask",
-    ]
+    done, todo = [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert done == f"0 of {len(rows)} questions to ask"
+    tokens = sum(len(r["prompt_ids"]) + len(r["response_ids"]) for r in read_lines(one.path))
+    assert todo == (
+        f"{len(rows)} of {len(rows)} questions to ask, about {tokens:,} tokens, 0.0 minutes "
+        "(as tiny.search.greedy took, without starting the engine)"
+    )
+    one.path.unlink()
+    assert main([*files, *options]) == 0
+    first, _ = capsys.readouterr().out.splitlines()
+    most = len(rows) * (200 + 4096)
+    assert f"at most some {most:,} tokens; minutes are known once some are" in first
     assert not (tmp_path / "tiny.rag.sampled1.jsonl").exists()
 
 
@@ -276,3 +285,10 @@ def test_what_a_plan_says_itself_is_not_given_beside_it(option, tmp_path, capsys
     with pytest.raises(SystemExit):
         main([*files, option, "search"])
     assert "--plan says name, method and prompt itself" in capsys.readouterr().err
+
+
+def test_progress_goes_to_a_run_only_when_results_do(tmp_path):
+    setting = Setting({"search_r1": {"run_dir": str(tmp_path / "run")}}, None, 0)
+    assert setting.report_for(tmp_path / "run" / "eval") is not None
+    assert setting.report_for(tmp_path / "results") is None
+    assert Setting({}, None, 0).report_for(tmp_path) is None

@@ -21,12 +21,12 @@ HERMES = '<tool_call>\n{"name": "search", "arguments": {"query": "'
 def run_opened(searcher_of, passages):
     """Run a trajectory with an opening; gives it, its policy and the searcher."""
 
-    def run(codec, script, opening, parser="search_tags", **limits):
+    def run(codec, script, opening, parser="search_tags", closing="", **limits):
         policy, searcher = ScriptedPolicy(script, codec), searcher_of(passages)
         config = LoopConfig(**limits)
         tools = ToolBox([SearchTool(searcher, config.top_k)])
         loop = SearchLoop(policy, codec, get_tool_parser(parser)(), tools, config)
-        trajectory = asyncio.run(loop.run(codec.encode(PROMPT), opening=opening))
+        trajectory = asyncio.run(loop.run(codec.encode(PROMPT), opening=opening, closing=closing))
         return trajectory, policy, searcher
 
     return run
@@ -108,3 +108,41 @@ def test_an_engine_that_writes_nothing_aborts_as_without_an_opening(bpe_codec, r
 
 def test_a_turn_has_no_opening_of_itself():
     assert Turn("x", 0, 1, None, 0.0).opening == ""
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_the_turn_after_the_last_search_is_made_to_begin_as_it_is_told(
+    codec, run_opened, check_exact, most
+):
+    script = ["<search>Dracula</search>"] * most + ["Bram Stoker</answer>"]
+    trajectory, policy, searcher = run_opened(
+        codec, script, "", closing="So: <answer>", max_searches=most
+    )
+    assert (trajectory.stop_reason, trajectory.prediction) == (StopReason.ANSWER, "Bram Stoker")
+    assert len(searcher.asked) == most
+    assert [turn.opening for turn in trajectory.turns] == [""] * most + ["So: <answer>"]
+    observed = [turn.observation_text for turn in trajectory.turns]
+    assert [text.endswith("So: <answer>") for text in observed] == [False] * (most - 1) + [
+        True,
+        False,
+    ]
+    check_exact(trajectory, policy, codec)
+    assert is_sound(trajectory, codec)
+
+
+def test_a_closing_that_leaves_no_room_for_an_answer_is_left_out(bpe_codec, run_opened):
+    call = ScriptedTurn("<search>Dracula</search>")
+    room = len(bpe_codec.encode(call.text)) + 40
+    trajectory, _, _ = run_opened(
+        bpe_codec,
+        [call, ScriptedTurn("<answer>x</answer>")],
+        "",
+        closing="So it is, after all of this, and of all the rest, and at the very end: <answer>",
+        max_searches=1,
+        max_response_tokens=room,
+        max_observation_tokens=30,
+        min_answer_tokens=12,
+    )
+    assert trajectory.turns[-1].opening == ""
+    assert len(trajectory.response_ids) <= room
+    assert is_sound(trajectory, bpe_codec)

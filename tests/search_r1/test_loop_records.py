@@ -263,3 +263,15 @@ def test_a_nudge_is_an_observation_without_passages_or_cuts(roll):
     assert told.num_observation_ids == len(told.observation_text.encode()) > 0
     assert (told.passage_ids, told.observation_truncated) == ([], False)
     assert (told.call, told.calls, told.tool_s) == (None, [], 0.0)
+
+
+def test_who_watches_is_told_of_each_turn_once_it_is_answered(roll):
+    told = []
+
+    def on_turn(turn):
+        told.append((turn.model_text, bool(turn.observation_text)))
+
+    script = [call("search"), "What now?", ANSWER]
+    trajectory, _ = roll(script, given={"on_turn": on_turn})
+    assert [text for text, _ in told] == [turn.model_text for turn in trajectory.turns]
+    assert [is_answered for _, is_answered in told] == [True, True, False]

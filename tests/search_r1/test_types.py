@@ -107,6 +107,7 @@ def test_what_is_not_said_of_a_call_a_passage_or_a_generation_is_nothing():
         "logprobs": [-0.5],
         "context_digest": "",
         "metadata": {},
+        "finish": None,
     }
 
 

@@ -99,8 +99,8 @@ def test_both_names_of_the_qwen3_format_give_one_parser():
 def test_an_unknown_name_lists_those_that_exist():
     with pytest.raises(
         ValueError,
-        match=r"unknown tool parser 'nope'; known are .*hermes.*search_tags, and vllm:NAME or "
-        r"verl:NAME .*@register_tool_parser.*load_tool_parser_plugin",
+        match=r"unknown tool parser 'nope'; known are .*hermes.*search_tags, sentences, and "
+        r"vllm:NAME or verl:NAME .*@register_tool_parser.*load_tool_parser_plugin",
     ):
         get_tool_parser("nope")
 

@@ -1,0 +1,1 @@
+"""Results in the files of others' tools: one module a format, each only reads a result."""

@@ -1,0 +1,1 @@
+"""The viewer: trajectories of evaluations and training runs, read where they lie."""

@@ -1,0 +1,1 @@
+"""What the pages of this project share: the app around them, its address, their look."""
