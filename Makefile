@@ -5,7 +5,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-SOURCES := search_r1 retriever data_prep eval processor scripts tests
+SOURCES := search_r1 retriever data_prep eval processor benchmarks scripts tests
 PRESENT = $(wildcard $(SOURCES))
 INDEX ?= artifacts/indexes/quickstart
 PORT ?= 8000
@@ -52,11 +52,11 @@ test-slow: setup  ## the slow ones: side by side, then those that train and serv
 	@$(EACH); $(SLOW) || failed=1; $(ENGINE) || failed=1; exit $$failed
 
 bench: setup  ## measure training, generation and the loop on this machine
-	@$(BIN)/python -m search_r1.bench
+	@$(BIN)/python -m benchmarks.training
 
 bench-retriever: setup  ## measure the retrieval server (PEER=checkout of Search-R1 to compare)
-	@$(BIN)/python -m retriever.bench $(if $(PEER),--peer $(PEER))
-	@$(BIN)/python -m retriever.bench.render
+	@$(BIN)/python -m benchmarks.retriever $(if $(PEER),--peer $(PEER))
+	@$(BIN)/python -m benchmarks.retriever.render
 
 demo: setup  ## one trajectory with a scripted model, every turn and its mask in colour
 	@$(BIN)/python -m search_r1.demo

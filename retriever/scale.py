@@ -21,17 +21,17 @@ from ray import serve
 from ray.exceptions import NodeDiedError, RayActorError, RayError, WorkerCrashedError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
-from retriever.dense import DenseRetriever, find_encoder
-from retriever.encoder import check_encoder_folder, open_encoder
+from retriever.encoders.encoder import check_encoder_folder, open_encoder
 from retriever.environment import prepare_libraries
 from retriever.errors import RetrievalError, SearchUnavailableError
-from retriever.kinds import open_retriever, open_store
-from retriever.limits import Limits
-from retriever.manifest import read_manifest
+from retriever.indexes.dense import DenseRetriever, find_encoder
+from retriever.indexes.kinds import open_retriever, open_store
+from retriever.indexes.shards import Shard, ShardedIndex, check_shardable
 from retriever.options import OpenOptions
 from retriever.server import read_token
-from retriever.service import make_app
-from retriever.shards import Shard, ShardedIndex, check_shardable
+from retriever.serving.app import make_app
+from retriever.serving.limits import Limits
+from retriever.storage.manifest import read_manifest
 from retriever.types import Retriever
 
 logger = logging.getLogger(__name__)

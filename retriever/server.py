@@ -15,14 +15,14 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from retriever import logs
 from retriever.environment import prepare_libraries
 from retriever.errors import RetrievalError
-from retriever.kinds import open_retriever
-from retriever.limits import Limits
-from retriever.manifest import Manifest, read_manifest
+from retriever.indexes.kinds import open_retriever
 from retriever.options import OpenOptions
-from retriever.service import make_app
+from retriever.serving import logs
+from retriever.serving.app import make_app
+from retriever.serving.limits import Limits
+from retriever.storage.manifest import Manifest, read_manifest
 from retriever.types import Retriever
 
 __all__ = ["main", "make_app", "read_token", "serve"]
@@ -152,13 +152,13 @@ def _open(parsed: argparse.Namespace, options: OpenOptions) -> tuple[Retriever, 
     retriever: Retriever
     manifest = None
     if parsed.online is not None:
-        from retriever.online import open_online
+        from retriever.indexes.online.engine import open_online
 
         retriever = open_online(parsed.online)
     else:
         retriever, manifest = open_retriever(parsed.index, options), read_manifest(parsed.index)
     if parsed.reranker is not None:
-        from retriever.rerank import RerankedRetriever
+        from retriever.indexes.rerank import RerankedRetriever
 
         depth = _RERANK_DEPTH if parsed.rerank_depth is None else parsed.rerank_depth
         retriever = RerankedRetriever(retriever, parsed.reranker, depth, parsed.threads)
