@@ -5,7 +5,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-SOURCES := search_r1 retriever data_prep eval processor benchmarks scripts tests
+SOURCES := search_r1 retriever data_prep eval processor contract benchmarks scripts tests
 PRESENT = $(wildcard $(SOURCES))
 INDEX ?= artifacts/indexes/quickstart
 PORT ?= 8000
@@ -25,10 +25,11 @@ format: setup  ## write the code the way lint wants it
 	@$(BIN)/ruff check --fix-only --quiet $(PRESENT)
 	@$(BIN)/ruff format $(PRESENT)
 
-lint: setup  ## ruff, its format, and the length of files and functions
+lint: setup  ## ruff, its format, the length of files and functions, and who imports whom
 	@$(BIN)/ruff check $(PRESENT)
 	@$(BIN)/ruff format --check $(PRESENT)
 	@$(BIN)/python scripts/check_style.py
+	@$(BIN)/lint-imports --no-cache
 
 type: setup  ## mypy, strict outside the verl plugin
 	@$(BIN)/mypy $(filter-out tests,$(PRESENT))

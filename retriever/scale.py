@@ -21,6 +21,7 @@ from ray import serve
 from ray.exceptions import NodeDiedError, RayActorError, RayError, WorkerCrashedError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
+from contract import TOKEN_VARIABLE
 from retriever.encoders.encoder import check_encoder_folder, open_encoder
 from retriever.environment import prepare_libraries
 from retriever.errors import RetrievalError, SearchUnavailableError
@@ -282,7 +283,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--port", type=int, default=8000, help="port to listen on (default: 8000)")
     add("--address", help="a running Ray cluster, or auto; default: one on this machine")
-    add("--token-file", type=Path, help="bearer token to ask for (or set RETRIEVER_TOKEN)")
+    add("--token-file", type=Path, help=f"bearer token to ask for (or set {TOKEN_VARIABLE})")
     add("--encoder", type=Path, help="encoder folder, if it moved since the index was built")
     add("--nprobe", type=int, help="ivf, ivfpq: cells to look into")
     add("--ef-search", type=int, help="hnsw: candidates to look at")

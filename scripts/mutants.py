@@ -36,8 +36,8 @@ if TYPE_CHECKING:  # it needs mutmut, which only `make mutants` brings
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "docs" / "mutants.json"
 PAGE = ROOT / "docs" / "mutants.md"
-OURS = {"search_r1", "retriever", "data_prep", "eval", "processor", "benchmarks"}
-OURS |= {"tests", "scripts"}
+OURS = {"search_r1", "retriever", "data_prep", "eval", "processor", "contract"}
+OURS |= {"benchmarks", "tests", "scripts"}
 
 PARTS = ("records", "scoring", "budgets", "masks", "opening", "tools")
 LOOP = [f"tests/search_r1/test_loop_{part}.py" for part in PARTS]

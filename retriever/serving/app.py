@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from contract import PATH, RETRY_AFTER_HEADER
 from retriever.serving import schema
 from retriever.serving.auth import TokenGate
 from retriever.serving.endpoint import RetrieveEndpoint
@@ -79,7 +80,7 @@ def _add_endpoints(app: FastAPI, service: "_Service", limits: Limits, is_guarded
     if not is_guarded:
         common, errors = {}, {}
     app.post(
-        "/retrieve",
+        PATH,
         response_model=None,
         responses=schema.retrieve_responses(limits) | errors,
         openapi_extra=schema.retrieve_request(limits),
@@ -108,7 +109,7 @@ class _FastPath:
         self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/retrieve" and scope["method"] == "POST":
+        if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
             response = await self._endpoint.answer(scope, receive)
             await response(scope, receive, send)
         else:
@@ -117,7 +118,7 @@ class _FastPath:
 
 def _is_search(scope: Scope) -> bool:
     path: str = scope["path"]
-    is_retrieve = path.removeprefix(scope.get("root_path", "")) == "/retrieve"
+    is_retrieve = path.removeprefix(scope.get("root_path", "")) == PATH
     return is_retrieve and scope["method"] == "POST"
 
 
@@ -149,7 +150,7 @@ class _Service:
     async def ready(self) -> Response:
         """Say whether searches are answered now, and over what."""
         if not self._endpoint.is_ready:
-            return reply_error(503, "not ready; ask again later.", {"Retry-After": "1"})
+            return reply_error(503, "not ready; ask again later.", {RETRY_AFTER_HEADER: "1"})
         kind, passages = self._retriever.kind, self._retriever.size
         return reply({"status": "ready", "kind": kind, "passages": passages})
 

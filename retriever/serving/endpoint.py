@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
+from contract import RETRY_AFTER_HEADER, TIMEOUT_HEADER
 from retriever.errors import EncodingError, SearchUnavailableError
 from retriever.serving.batcher import Batcher, DeadlineError, QueueFullError, SearchFailedError
 from retriever.serving.cache import AnswerCache
@@ -18,7 +19,6 @@ from retriever.serving.limits import Limits
 from retriever.serving.metrics import Metrics
 from retriever.serving.replies import read_body, read_header, reply_error
 from retriever.serving.wire import (
-    TIMEOUT_HEADER,
     Found,
     RefusedError,
     read_request,
@@ -146,7 +146,7 @@ class RetrieveEndpoint:
 def _headers_of(refused: RefusedError) -> dict[str, str] | None:
     if refused.kind == _SLOW_BODY:
         return {"Connection": "close"}  # what still comes of the body is no request
-    return {"Retry-After": str(refused.retry_after_s)} if refused.retry_after_s else None
+    return {RETRY_AFTER_HEADER: str(refused.retry_after_s)} if refused.retry_after_s else None
 
 
 def _describe_failure(error: SearchFailedError) -> RefusedError:

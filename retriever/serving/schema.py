@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from contract import DEFAULT_TOP_K, TIMEOUT_HEADER
 from retriever.serving.limits import Limits
-from retriever.serving.wire import DEFAULT_TOP_K, TIMEOUT_HEADER
 
 _PASSAGE = {
     "id": "0",

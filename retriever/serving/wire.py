@@ -16,11 +16,9 @@ from typing import Any
 
 import orjson
 
+from contract import DEFAULT_TOP_K, PassageRow
 from retriever.serving.limits import Limits
 from retriever.types import Hit, Passage
-
-DEFAULT_TOP_K = 3
-TIMEOUT_HEADER = "X-Request-Timeout-S"
 
 _TOP_K_NAMES = ("topk", "top_k", "k")  # the first that is not null or 0 counts
 _BOOLEANS: dict[object, bool] = {  # as pydantic reads them
@@ -188,9 +186,9 @@ def _show(value: object) -> str:
     return shown
 
 
-def passage_row(passage: Passage) -> dict[str, str]:
+def passage_row(passage: Passage) -> PassageRow:
     """Return the JSON form of a passage; ``url`` only if it has one."""
-    row = {
+    row: PassageRow = {
         "id": passage.id,
         "title": passage.title,
         "text": passage.text,
