@@ -29,7 +29,7 @@ lint: setup  ## ruff, its format, the length of files and functions, and who imp
 	@$(BIN)/ruff check $(PRESENT)
 	@$(BIN)/ruff format --check $(PRESENT)
 	@$(BIN)/python scripts/check_style.py
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 type: setup  ## mypy, strict outside the verl plugin
 	@$(BIN)/mypy $(filter-out tests,$(PRESENT))

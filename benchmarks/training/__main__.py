@@ -20,7 +20,7 @@ import processor
 from search_r1.launch.environment import base_environment, format_cores
 from search_r1.launch.places import artifacts_dir
 
-_PARTS = {
+_PARTS = {  # name: the module that measures it and ends with a JSON line
     "training": "benchmarks.training.update",
     "rollout": "benchmarks.training.rollout",
     "loop": "benchmarks.training.overhead",
