@@ -5,7 +5,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-SOURCES := search_r1 retriever data_prep eval processor scripts tests
+SOURCES := search_r1 retriever data_prep eval processor contract benchmarks scripts tests
 PRESENT = $(wildcard $(SOURCES))
 INDEX ?= artifacts/indexes/quickstart
 PORT ?= 8000
@@ -25,10 +25,11 @@ format: setup  ## write the code the way lint wants it
 	@$(BIN)/ruff check --fix-only --quiet $(PRESENT)
 	@$(BIN)/ruff format $(PRESENT)
 
-lint: setup  ## ruff, its format, and the length of files and functions
+lint: setup  ## ruff, its format, the length of files and functions, and who imports whom
 	@$(BIN)/ruff check $(PRESENT)
 	@$(BIN)/ruff format --check $(PRESENT)
 	@$(BIN)/python scripts/check_style.py
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 type: setup  ## mypy, strict outside the verl plugin
 	@$(BIN)/mypy $(filter-out tests,$(PRESENT))
@@ -59,11 +60,11 @@ docs-serve: setup  ## show the docs on http://127.0.0.1:8001 while you write the
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr 127.0.0.1:8001
 
 bench: setup  ## measure training, generation and the loop on this machine
-	@$(BIN)/python -m search_r1.bench
+	@$(BIN)/python -m benchmarks.training
 
 bench-retriever: setup  ## measure the retrieval server (PEER=checkout of Search-R1 to compare)
-	@$(BIN)/python -m retriever.bench $(if $(PEER),--peer $(PEER))
-	@$(BIN)/python -m retriever.bench.render
+	@$(BIN)/python -m benchmarks.retriever $(if $(PEER),--peer $(PEER))
+	@$(BIN)/python -m benchmarks.retriever.render
 
 demo: setup  ## one trajectory with a scripted model, every turn and its mask in colour
 	@$(BIN)/python -m search_r1.demo

@@ -37,9 +37,9 @@ from data_prep.steps import (
 )
 from retriever.build import build_index
 from retriever.errors import RetrievalError
-from retriever.kinds import open_retriever
-from retriever.manifest import read_manifest
+from retriever.indexes.kinds import open_retriever
 from retriever.options import BuildOptions
+from retriever.storage.manifest import read_manifest
 
 INDEX_KINDS = ("bm25", "flat")
 MAX_PASSAGE_WORDS = 50  # about 47 tokens of the policy at the median, 67 at the 90th percentile

@@ -34,7 +34,7 @@ from data_prep.steps import (
 )
 from retriever.errors import RetrievalError
 from retriever.evaluate.quality import MIN_CHARS
-from retriever.kinds import open_retriever
+from retriever.indexes.kinds import open_retriever
 from retriever.types import Retriever
 from search_r1.prompts import build_prompt
 

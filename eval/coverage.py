@@ -21,8 +21,8 @@ from data_prep.steps import DataPrepError, run_command, say
 from eval.benchmarks import fingerprint, golds_of, load_rows
 from eval.measures import share
 from retriever.errors import RetrievalError
-from retriever.kinds import open_retriever
-from retriever.manifest import read_manifest
+from retriever.indexes.kinds import open_retriever
+from retriever.storage.manifest import read_manifest
 from retriever.types import Retriever
 from search_r1.answers import find_gold_answers
 from search_r1.rows import Row

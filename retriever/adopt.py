@@ -19,20 +19,20 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.ann_build import count_probes
-from retriever.build_folder import build_folder
-from retriever.dense import check_vectors, describe_encoder, describe_flat
-from retriever.encode import open_encoders
-from retriever.encoder import Encoder
-from retriever.encoder_presets import PRESETS
+from retriever.encoders.encode import open_encoders
+from retriever.encoders.encoder import Encoder
+from retriever.encoders.presets import PRESETS
 from retriever.environment import prepare_libraries
 from retriever.errors import BuildError, RetrievalError
-from retriever.files import written_aside
+from retriever.indexes.ann_build import count_probes
+from retriever.indexes.dense import check_vectors, describe_encoder, describe_flat
 from retriever.interrupts import restore_interrupts
-from retriever.manifest import Manifest, hash_file, write_manifest
 from retriever.options import BuildOptions
-from retriever.store import PassageStore, write_store
-from retriever.vectors import FAISS_FILE, map_flat, read_faiss
+from retriever.storage.build_folder import build_folder
+from retriever.storage.faiss_files import FAISS_FILE, map_flat, read_faiss
+from retriever.storage.files import written_aside
+from retriever.storage.manifest import Manifest, hash_file, write_manifest
+from retriever.storage.passages import PassageStore, write_store
 
 logger = logging.getLogger("retriever.adopt")  # not __main__, which nobody listens to
 
@@ -180,7 +180,7 @@ def _place(source: Path, target: Path) -> str:
 
 
 def _describe(kind: str, index: Any, path: Path) -> dict[str, Any]:
-    """Return the settings that ``retriever.dense.open_vectors`` needs."""
+    """Return the settings that ``retriever.indexes.dense.open_vectors`` needs."""
     if kind == "hnsw":
         return {"ef_search": max(index.hnsw.efSearch, 128)}
     if kind == "ivf":

@@ -15,17 +15,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from retriever.build_folder import aside_of, build_folder, check_place
 from retriever.build_options import parse_arguments, read_options
-from retriever.encoder import check_encoder_folder, fingerprint
+from retriever.encoders.encoder import check_encoder_folder, fingerprint
 from retriever.environment import prepare_libraries
 from retriever.errors import BuildError, CorpusError, RetrievalError
+from retriever.indexes.kinds import AUTO, load_kind, resolve_kind
 from retriever.interrupts import restore_interrupts
-from retriever.kinds import AUTO, load_kind, resolve_kind
-from retriever.manifest import FileFacts, Manifest, hash_file, write_manifest
 from retriever.options import BuildOptions
 from retriever.progress import show_progress
-from retriever.store import RANK, PassageStore, write_store
+from retriever.storage.build_folder import aside_of, build_folder, check_place
+from retriever.storage.manifest import FileFacts, Manifest, hash_file, write_manifest
+from retriever.storage.passages import RANK, PassageStore, write_store
 
 logger = logging.getLogger("retriever.build")  # not __main__, which nobody listens to
 
@@ -44,9 +44,9 @@ def build_index(
     """Build an index, going on where an interrupted build of it stopped.
 
     Args:
-        corpus: JSONL file, see ``retriever.corpus``.
+        corpus: JSONL file, see ``retriever.storage.corpus``.
         folder: Where the index goes.
-        kind: One of ``retriever.kinds.KINDS``, or auto.
+        kind: One of ``retriever.indexes.kinds.KINDS``, or auto.
         options: Encoder, batch size and so on.
         is_replaced: Put the new index in the place of an existing one, once it is ready.
         ray_address: Encode on this Ray cluster; "auto" takes the one at hand or starts one here.
@@ -68,7 +68,7 @@ def build_index(
             kind = resolve_kind(kind, len(store), options)
             with show_progress("indexing", len(store), "passages") as bar:
                 if ray_address:
-                    from retriever.encode_ray import encode_with_ray
+                    from retriever.encoders.encode_ray import encode_with_ray
 
                     encode_with_ray(store, aside, options, ray_address, bar.update)
                     bar.reset()

@@ -4,8 +4,8 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from retriever.encoder_presets import PRESETS
-from retriever.kinds import AUTO, KINDS
+from retriever.encoders.presets import PRESETS
+from retriever.indexes.kinds import AUTO, KINDS
 from retriever.options import PRECISIONS, REFINEMENTS, BuildOptions
 
 _DEFAULTS = BuildOptions()

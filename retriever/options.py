@@ -27,7 +27,7 @@ class BuildOptions:
     pooling: str | None = None
     """How token vectors become one: mean or cls; None takes what the encoder's folder says."""
     encoder_preset: str | None = None
-    """Family of the encoder (``retriever.encoder_presets``); None goes by the folder's name."""
+    """Family of the encoder (``retriever.encoders.presets``); None goes by the folder's name."""
     batch_size: int = 64
     """Passages encoded together."""
     threads: int | None = None

@@ -21,17 +21,18 @@ from ray import serve
 from ray.exceptions import NodeDiedError, RayActorError, RayError, WorkerCrashedError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
-from retriever.dense import DenseRetriever, find_encoder
-from retriever.encoder import check_encoder_folder, open_encoder
+from contract import TOKEN_VARIABLE
+from retriever.encoders.encoder import check_encoder_folder, open_encoder
 from retriever.environment import prepare_libraries
 from retriever.errors import RetrievalError, SearchUnavailableError
-from retriever.kinds import open_retriever, open_store
-from retriever.limits import Limits
-from retriever.manifest import read_manifest
+from retriever.indexes.dense import DenseRetriever, find_encoder
+from retriever.indexes.kinds import open_retriever, open_store
+from retriever.indexes.shards import Shard, ShardedIndex, check_shardable
 from retriever.options import OpenOptions
 from retriever.server import read_token
-from retriever.service import make_app
-from retriever.shards import Shard, ShardedIndex, check_shardable
+from retriever.serving.app import make_app
+from retriever.serving.limits import Limits
+from retriever.storage.manifest import read_manifest
 from retriever.types import Retriever
 
 logger = logging.getLogger(__name__)
@@ -282,7 +283,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--port", type=int, default=8000, help="port to listen on (default: 8000)")
     add("--address", help="a running Ray cluster, or auto; default: one on this machine")
-    add("--token-file", type=Path, help="bearer token to ask for (or set RETRIEVER_TOKEN)")
+    add("--token-file", type=Path, help=f"bearer token to ask for (or set {TOKEN_VARIABLE})")
     add("--encoder", type=Path, help="encoder folder, if it moved since the index was built")
     add("--nprobe", type=int, help="ivf, ivfpq: cells to look into")
     add("--ef-search", type=int, help="hnsw: candidates to look at")

@@ -15,14 +15,15 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from retriever import logs
+from contract import TOKEN_VARIABLE
 from retriever.environment import prepare_libraries
 from retriever.errors import RetrievalError
-from retriever.kinds import open_retriever
-from retriever.limits import Limits
-from retriever.manifest import Manifest, read_manifest
+from retriever.indexes.kinds import open_retriever
 from retriever.options import OpenOptions
-from retriever.service import make_app
+from retriever.serving import logs
+from retriever.serving.app import make_app
+from retriever.serving.limits import Limits
+from retriever.storage.manifest import Manifest, read_manifest
 from retriever.types import Retriever
 
 __all__ = ["main", "make_app", "read_token", "serve"]
@@ -32,7 +33,6 @@ logger = logging.getLogger("retriever.server")  # also when run as __main__
 _BACKLOG = 2048  # connections that may wait while the event loop is busy
 _MAX_PORT = 65535
 _KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that they close them, not we
-_TOKEN_VARIABLE = "RETRIEVER_TOKEN"
 _RERANK_DEPTH = 50
 _INDEX_FLAGS = ["encoder", "threads", "device", "nprobe", "ef_search", "refine_factor", "verify"]
 _LIMITS = {
@@ -152,13 +152,13 @@ def _open(parsed: argparse.Namespace, options: OpenOptions) -> tuple[Retriever, 
     retriever: Retriever
     manifest = None
     if parsed.online is not None:
-        from retriever.online import open_online
+        from retriever.indexes.online.engine import open_online
 
         retriever = open_online(parsed.online)
     else:
         retriever, manifest = open_retriever(parsed.index, options), read_manifest(parsed.index)
     if parsed.reranker is not None:
-        from retriever.rerank import RerankedRetriever
+        from retriever.indexes.rerank import RerankedRetriever
 
         depth = _RERANK_DEPTH if parsed.rerank_depth is None else parsed.rerank_depth
         retriever = RerankedRetriever(retriever, parsed.reranker, depth, parsed.threads)
@@ -172,7 +172,7 @@ def read_token(path: Path | None) -> str | None:
         ValueError: If it is no token.
         OSError: If the file cannot be read.
     """
-    source = str(path) if path is not None else _TOKEN_VARIABLE
+    source = str(path) if path is not None else TOKEN_VARIABLE
     token = path.read_text(encoding="utf-8") if path is not None else os.environ.get(source)
     if token is None:
         return None
@@ -212,7 +212,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     source.add_argument("--online", type=Path, help="settings of an online search engine")
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--port", type=int, default=8000, help="port; 0 takes a free one (default: 8000)")
-    add("--token-file", type=Path, help=f"bearer token to ask for (or set {_TOKEN_VARIABLE})")
+    add("--token-file", type=Path, help=f"bearer token to ask for (or set {TOKEN_VARIABLE})")
     add("--log-format", choices=logs.FORMATS, default="text", help="lines or JSON objects")
     add("--access-log", action="store_true", help="log a line for every search")
     add("--drain-s", type=int, default=30, help="seconds to answer what is under way at the end")

@@ -36,7 +36,8 @@ if TYPE_CHECKING:  # it needs mutmut, which only `make mutants` brings
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "docs" / "mutants.json"
 PAGE = ROOT / "docs" / "mutants.md"
-OURS = {"search_r1", "retriever", "data_prep", "eval", "processor", "tests", "scripts"}
+OURS = {"search_r1", "retriever", "data_prep", "eval", "processor", "contract"}
+OURS |= {"benchmarks", "tests", "scripts"}
 
 PARTS = ("records", "scoring", "budgets", "masks", "opening", "tools")
 LOOP = [f"tests/search_r1/test_loop_{part}.py" for part in PARTS]
@@ -54,9 +55,9 @@ COVERED = {
     "search_r1/rewards/outcome.py": ["tests/search_r1/rewards"],
     "search_r1/search_client.py": ["tests/search_r1/client"],
     "search_r1/verl_plugin/advantage.py": ["tests/search_r1/verl_plugin/test_grpo_masked.py"],
-    "retriever/batcher.py": ["tests/retriever/test_batcher.py"],
-    "retriever/build_folder.py": [
-        "tests/retriever/test_build_folder.py",
+    "retriever/serving/batcher.py": ["tests/retriever/serving/test_batcher.py"],
+    "retriever/storage/build_folder.py": [
+        "tests/retriever/storage/test_build_folder.py",
         "tests/retriever/test_overwrite.py",
     ],
 }

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 import httpx
 
+from contract import PATH, TIMEOUT_HEADER
 from search_r1.endpoints import Attempts, Endpoints
 from search_r1.search_config import SearchClientConfig
 from search_r1.search_wire import (
-    DEADLINE_HEADER,
     AttemptFailedError,
     RetrieverBadReply,
     RetrieverBadRequest,
@@ -182,9 +182,9 @@ class SearchClient:
         try:
             async with asyncio.timeout(limit_s):
                 return await self._http.post(
-                    f"{url}/retrieve",
+                    f"{url}{PATH}",
                     content=body,
-                    headers={DEADLINE_HEADER: f"{max(limit_s, 0.001):.3f}"},
+                    headers={TIMEOUT_HEADER: f"{max(limit_s, 0.001):.3f}"},
                 )
         except TimeoutError as error:
             # Having had little time says nothing of the server.

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-TOKEN_VARIABLE = "RETRIEVER_TOKEN"
+import contract
+
+TOKEN_VARIABLE = contract.TOKEN_VARIABLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,12 @@ The shapes are Search-R1's ``POST /retrieve``. Nothing here does I/O.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 
+from contract import RETRY_AFTER_HEADER, TOKEN_VARIABLE, Request, ScoredRow
 from search_r1.types import Passage
-
-DEADLINE_HEADER = (
-    "X-Request-Timeout-S"  # seconds the client will wait; the server may drop the rest
-)
 
 _RETRIED_STATUS = (502, 503, 504)
 
@@ -61,7 +58,7 @@ def encode_request(queries: Sequence[str], top_k: int) -> bytes:
     Raises:
         RetrieverBadRequest: If a query is not valid Unicode.
     """
-    row = {"queries": list(queries), "topk": top_k, "return_scores": True}
+    row: Request = {"queries": list(queries), "topk": top_k, "return_scores": True}
     try:
         return orjson.dumps(row)
     except orjson.JSONEncodeError as error:
@@ -90,7 +87,7 @@ def read_reply(
     if 400 <= status < 500:
         advice = "correct the request or the url"
         if status in (401, 403):
-            advice = "give the server's bearer token as token or in RETRIEVER_TOKEN"
+            advice = f"give the server's bearer token as token or in {TOKEN_VARIABLE}"
         raise RetrieverBadRequest(
             f"{url}/retrieve refused the request with status {status}: {excerpt(content)}; "
             f"{advice}."
@@ -107,7 +104,7 @@ def excerpt(content: bytes) -> str:
 
 def read_retry_after_s(headers: Mapping[str, str]) -> float:
     """Read Retry-After in seconds; the date form is rare and answered by the usual pause."""
-    value = headers.get("Retry-After", "")
+    value = headers.get(RETRY_AFTER_HEADER, "")
     return float(value) if value.isascii() and value.isdecimal() else 0.0
 
 
@@ -124,7 +121,7 @@ def _read_passages(url: str, content: bytes, n_queries: int) -> list[list[Passag
         ) from error
 
 
-def _read_passage(row: dict[str, Any]) -> Passage:
+def _read_passage(row: ScoredRow) -> Passage:
     document = row["document"]
     if "text" in document:
         title, text = document.get("title") or "", document["text"]

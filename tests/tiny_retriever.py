@@ -9,8 +9,8 @@ import time
 import uvicorn
 
 from retriever.build import build_index
-from retriever.kinds import open_retriever
-from retriever.service import make_app
+from retriever.indexes.kinds import open_retriever
+from retriever.serving.app import make_app
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from retriever.environment import prepare_libraries
 from retriever.evaluate.sweep import Setting
-from retriever.kinds import open_retriever
-from retriever.manifest import read_manifest
+from retriever.indexes.kinds import open_retriever
+from retriever.storage.manifest import read_manifest
 from retriever.types import Hit, Retriever
 
 _PASSAGE_FILES = ("passages.",)  # text and offsets; what is left is what a search goes through

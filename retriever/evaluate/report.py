@@ -10,7 +10,7 @@ from typing import Any
 from retriever.evaluate.measure import Measured, measure
 from retriever.evaluate.quality import Question, answer_recall, recall
 from retriever.evaluate.sweep import Setting
-from retriever.manifest import read_manifest
+from retriever.storage.manifest import read_manifest
 from retriever.types import Hit
 
 

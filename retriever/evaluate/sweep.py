@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retriever.manifest import read_manifest
 from retriever.options import OpenOptions
+from retriever.storage.manifest import read_manifest
 
 # What can be turned when an index of a kind is opened.
 _KNOBS = {"ivf": ("nprobe",), "ivfpq": ("nprobe", "refine_factor"), "hnsw": ("ef_search",)}

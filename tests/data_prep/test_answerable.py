@@ -5,7 +5,7 @@ from data_prep.passages import CorpusPassage, write_corpus
 from data_prep.questions import Question
 from retriever.build import build_index
 from retriever.evaluate.quality import has_answer
-from retriever.kinds import open_retriever
+from retriever.indexes.kinds import open_retriever
 from retriever.types import Hit, Passage
 
 

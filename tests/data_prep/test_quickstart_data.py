@@ -13,7 +13,7 @@ from data_prep.rows import read_rows
 from data_prep.sources import QUICKSTART
 from data_prep.steps import DataPrepError
 from retriever.errors import BadIndexError
-from retriever.kinds import open_retriever
+from retriever.indexes.kinds import open_retriever
 from search_r1.answers import gold_answers_of
 
 OPTIONS = QuestionOptions(prompt_name="search_r1", top_k=3, unfiltered=10)

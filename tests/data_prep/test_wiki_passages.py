@@ -12,7 +12,7 @@ from data_prep.passages import (
     write_corpus,
 )
 from data_prep.steps import DataPrepError
-from retriever.corpus import read_corpus
+from retriever.storage.corpus import read_corpus
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("processor", "retriever", "search_r1", "data_prep", "eval")
+SHARED = ("processor", "contract")
+PACKAGES = (*SHARED, "retriever", "search_r1", "data_prep", "eval")
+NOT_SHIPPED = ("benchmarks",)
 HEAVY = ("torch", "transformers", "verl", "vllm", "ray")
 TEXT_SUFFIXES = {
     ".py",
@@ -47,9 +49,26 @@ def loaded_by(statement: str) -> set[str]:
     return {name.partition(".")[0] for name in output.stdout.split()}
 
 
-@pytest.mark.parametrize("module", ["search_r1.loop", "search_r1.answers", "search_r1.types"])
-def test_the_core_pulls_no_engine(module: str) -> None:
-    assert loaded_by(f"import {module}") & set(HEAVY) == set()
+def core() -> list[str]:
+    """List the modules that pyproject.toml's contract "core" is about."""
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    (found,) = (c for c in tools["importlinter"]["contracts"] if c["id"] == "core")
+    assert set(found["forbidden_modules"]) == set(HEAVY)
+    modules: list[str] = found["source_modules"]
+    return modules
+
+
+def test_the_core_pulls_no_engine() -> None:
+    """The lint reads imports; this sees what really gets loaded, plugins and all."""
+    assert loaded_by(f"import {', '.join(core())}") & set(HEAVY) == set()
+
+
+def test_the_contract_of_the_core_is_about_what_contributing_promises() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    promise = re.search(r"The core \((.*?)\)", text, re.DOTALL)
+    assert promise is not None
+    named = {name.rstrip("/") for name in re.findall(r"`([a-z_]+/?)`", promise[1])}
+    assert {f"search_r1.{name}" for name in named} == set(core())
 
 
 def imported_roots(path: Path) -> set[str]:
@@ -78,10 +97,10 @@ def test_retriever_and_search_r1_meet_over_http_only() -> None:
     assert importers("search_r1", "retriever") == []
 
 
-@pytest.mark.parametrize("above", ["data_prep", "eval"])
+@pytest.mark.parametrize("above", ["data_prep", "eval", "benchmarks"])
 def test_what_trains_and_serves_knows_nothing_of_what_stands_above(above: str) -> None:
     assert [
-        p for folder in ("processor", "retriever", "search_r1") for p in importers(folder, above)
+        p for folder in (*SHARED, "retriever", "search_r1") for p in importers(folder, above)
     ] == []
 
 
@@ -89,20 +108,29 @@ def test_questions_are_made_without_the_evaluation() -> None:
     assert importers("data_prep", "eval") == []
 
 
-def test_the_processor_is_asked_by_all_and_asks_nobody() -> None:
+@pytest.mark.parametrize("package", SHARED)
+def test_what_is_shared_is_asked_by_all_and_asks_nobody(package: str) -> None:
     """Trainer and retriever share it, so it must not bring one to the other, nor an engine."""
-    roots = set().union(*(imported_roots(path) for path in (ROOT / "processor").rglob("*.py")))
+    roots = set().union(*(imported_roots(path) for path in (ROOT / package).rglob("*.py")))
     assert roots <= set(sys.stdlib_module_names)
-    assert loaded_by("import processor") & {*HEAVY, "search_r1", "retriever"} == set()
+    assert loaded_by(f"import {package}") & {*HEAVY, "search_r1", "retriever"} == set()
 
 
 def test_every_package_is_in_the_wheel_and_type_checked() -> None:
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
     wheel = tools["setuptools"]["packages"]["find"]["include"]
     assert {name.removesuffix("*") for name in wheel} == set(PACKAGES)
-    assert set(tools["mypy"]["packages"]) == set(PACKAGES)
+    assert set(tools["mypy"]["packages"]) == {*PACKAGES, *NOT_SHIPPED}
+    assert set(tools["importlinter"]["root_packages"]) == {*PACKAGES, *NOT_SHIPPED}
     found = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert found == set(PACKAGES)
+    assert found == {*PACKAGES, *NOT_SHIPPED}
+
+
+@pytest.mark.parametrize("package", ["retriever", "benchmarks"])
+def test_the_tests_lie_as_what_they_test_does(package: str) -> None:
+    rooms = {path.parent for path in (ROOT / "tests" / package).rglob("test_*.py")}
+    missing = [room for room in rooms if not (ROOT / room.relative_to(ROOT / "tests")).is_dir()]
+    assert missing == []
 
 
 def test_evaluation_is_imported_by_submodule_only() -> None:

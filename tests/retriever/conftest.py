@@ -6,17 +6,17 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import httpx
 import pytest
 import uvicorn
 
 from retriever.build import build_index
-from retriever.kinds import open_retriever
+from retriever.indexes.kinds import open_retriever
 from retriever.options import BuildOptions
-from retriever.service import make_app
+from retriever.serving.app import make_app
 from tests.tiny_bert import save_tiny_bert
+from tests.waiting import wait_until
 
 _PROCESSES = ("test_build", "test_encode", "test_encode_ray", "test_scale")
 _BY_OPENVINO = ("test_openvino_model", "test_kinds", *_PROCESSES)
@@ -91,7 +91,7 @@ def _serving(retriever, limits=None, **options):
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:
-            _wait_until(lambda: server.started)
+            wait_until(lambda: server.started)
             with httpx.Client(base_url=url, timeout=100, trust_env=False) as client:
                 yield client
         finally:
@@ -103,13 +103,6 @@ def _serving(retriever, limits=None, **options):
 def server(bm25):
     with _serving(bm25) as client:
         yield client
-
-
-def _wait_until(is_true, timeout_s=100.0):
-    ends = time.monotonic() + timeout_s
-    while not is_true():
-        assert time.monotonic() < ends, "waited too long"
-        time.sleep(0.005)
 
 
 def _start(module, *arguments):
@@ -166,11 +159,15 @@ def _shared(function):
     return pytest.fixture(scope="session", name=function.__name__[1:])(lambda: function)
 
 
+@pytest.fixture(scope="session", name="wait_until")
+def _wait_until():
+    return wait_until
+
+
 # Helpers come as fixtures, because test folders are no packages to import from.
 write_corpus = _shared(_write_corpus)
 write_encoder = _shared(_write_encoder)
 serving = _shared(_serving)
-wait_until = _shared(_wait_until)
 start = _shared(_start)
 start_held = _shared(_start_held)
 run = _shared(_run)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from retriever.adopt import SAMPLES, _pick_samples, adopt_index, main
-from retriever.encoder import Encoder
+from retriever.encoders.encoder import Encoder
 from retriever.errors import BuildError
-from retriever.kinds import open_retriever
+from retriever.indexes.kinds import open_retriever
 from retriever.options import BuildOptions
-from retriever.store import PassageStore, write_store
+from retriever.storage.passages import PassageStore, write_store
 
 
 @pytest.fixture(scope="module")

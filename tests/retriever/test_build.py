@@ -11,7 +11,7 @@ import pytest
 from retriever.build import build_index, main
 from retriever.build_options import parse_arguments, read_options
 from retriever.errors import BadIndexError, BuildError, CorpusError
-from retriever.kinds import open_retriever
+from retriever.indexes.kinds import open_retriever
 from retriever.options import BuildOptions, OpenOptions
 
 
@@ -91,7 +91,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, long_corpus, start_h
     build_index(long_corpus, tmp_path / "whole", "bm25")
     command = ("--corpus", long_corpus, "--index", tmp_path / "i", "--kind", "bm25")
     # The passages are finished, their words are counted.
-    process = start_held("retriever.build", "retriever.bm25:write_scores", *command)
+    process = start_held("retriever.build", "retriever.indexes.bm25:write_scores", *command)
     assert (tmp_path / ".i.building" / "counts.part").exists()
     read = (tmp_path / ".i.building" / "passages.rank.npy").stat().st_mtime_ns
     process.kill()
@@ -180,7 +180,9 @@ def test_a_dense_build_killed_while_encoding_goes_on_to_the_same_bytes(
     build_index(corpus, tmp_path / "whole", "flat", options)
     index, encoded = tmp_path / "i", tmp_path / ".i.building" / "encoded.f32"
     command = ["--corpus", corpus, "--index", index, "--kind", "flat", "--encoder", encoder_folder]
-    process = start_held("retriever.build", "retriever.encode:encode_chunk", *command, after=2)
+    process = start_held(
+        "retriever.build", "retriever.encoders.encode:encode_chunk", *command, after=2
+    )
     process.kill()
     process.communicate()
     left = encoded.stat().st_size
@@ -231,7 +233,7 @@ def test_an_altered_file_is_refused(index_copy):
 
 
 def test_a_large_file_is_hashed_on_request_only(index_copy, monkeypatch):
-    monkeypatch.setattr("retriever.manifest.FULL_CHECK_BYTES", 10)
+    monkeypatch.setattr("retriever.storage.manifest.FULL_CHECK_BYTES", 10)
     path = index_copy / "data.csc.index.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

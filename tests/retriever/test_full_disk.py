@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from retriever.adopt import adopt_index
-from retriever.ann_build import write_faiss
 from retriever.build import build_index
-from retriever.encoder import Encoder
-from retriever.files import save_array, write_whole
-from retriever.kinds import open_retriever
+from retriever.encoders.encoder import Encoder
+from retriever.indexes.ann_build import write_faiss
+from retriever.indexes.kinds import open_retriever
 from retriever.options import BuildOptions
-from retriever.vectors import open_stored, store_vectors
+from retriever.storage.files import save_array, write_whole
+from retriever.storage.vectors import open_stored, store_vectors
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ROWS = np.random.default_rng(0).standard_normal((4_000, 8), dtype=np.float32)  # 31 pages

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
+from benchmarks.retriever import __main__ as bench
 from retriever import adopt, build
-from retriever.bench import __main__ as bench
 from retriever.evaluate import __main__ as evaluate
 from retriever.interrupts import restore_interrupts
 

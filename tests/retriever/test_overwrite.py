@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from retriever.build import build_index
-from retriever.build_folder import build_folder
 from retriever.errors import BuildError
-from retriever.kinds import open_retriever
+from retriever.indexes.kinds import open_retriever
+from retriever.storage.build_folder import build_folder
 
 
 def names(folder):

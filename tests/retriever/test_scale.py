@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from retriever.kinds import open_retriever
+from retriever.indexes.kinds import open_retriever
 from search_r1.search_client import SearchClientConfig
 from search_r1.search_sync import SyncSearchClient
 

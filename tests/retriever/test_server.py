@@ -5,7 +5,7 @@ import threading
 import httpx
 import pytest
 
-from retriever.limits import Limits
+from retriever.serving.limits import Limits
 from retriever.types import Hit, Passage
 
 

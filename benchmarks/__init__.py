@@ -1,0 +1,1 @@
+"""What measures us: not in the wheel, and nothing of the product imports it."""

@@ -1,1 +1,0 @@
-"""Measure the server against its machine and Search-R1's: ``python -m retriever.bench``."""

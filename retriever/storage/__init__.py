@@ -1,0 +1,1 @@
+"""What lies on disk: corpora, passages, vectors, manifests. No index, encoder or server enters."""

@@ -1,1 +1,0 @@
-"""How much of the machine's own speed training and rollouts keep: ``make bench``."""
