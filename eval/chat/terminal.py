@@ -88,7 +88,7 @@ class Terminal:
             answer = visible(event["prediction"] or f"no answer ({event['stop_reason']})")
             self._write(answer, "1")
             problem = f", {visible(event['problem'])}" if event["problem"] else ""
-            facts = f"{event['searches']} searches, {event['tokens']} tokens"
+            facts = f"searches: {event['searches']}, tokens: {event['tokens']}"
             self._write(f"  {facts}, {event['seconds']:.1f} s{problem}\n", "2")
 
     def _write(self, text: str, style: str = "") -> None:

@@ -63,7 +63,7 @@ async def test_the_terminal_streams_and_obeys(session):
     assert "no method 'oracle'; choose from search," in text
     assert "no model 'x'; choose from tiny, broken." in text
     assert "tiny, search_never, sampled" in text
-    assert "<answer>Bram Stoker</answer>\nBram Stoker  0 searches" in text
+    assert "<answer>Bram Stoker</answer>\nBram Stoker  searches: 0" in text
     assert "\033" not in text
 
 
