@@ -1,4 +1,6 @@
-"""Tokens an evaluation generates per second, against vLLM alone: ``python -m benchmarks.training.evaluation``.
+"""Tokens an evaluation generates per second, against vLLM alone.
+
+``python -m benchmarks.training.evaluation`` runs it.
 
 The quickstart's untrained model answers questions by searching, through everything that
 ``eval.run`` does: loop, retrieval server, scoring, the file of trajectories. Then vLLM alone is

@@ -1,4 +1,3 @@
-import contextlib
 import json
 import shutil
 from dataclasses import replace
@@ -6,24 +5,13 @@ from dataclasses import replace
 import pytest
 
 from data_prep import quickstart
-from data_prep.knowledge.candidates import holds_answer
-from data_prep.knowledge.mix import CYCLES
 from data_prep.quickstart_questions import FILES, QuestionOptions
 from data_prep.rows import read_rows
 from data_prep.sources import QUICKSTART
 from data_prep.steps import DataPrepError
 from retriever.errors import BadIndexError
 from retriever.indexes.kinds import open_retriever
-from search_r1.answers import gold_answers_of
-
-OPTIONS = QuestionOptions(prompt_name="search_r1", top_k=3, unfiltered=10)
-
-
-def put_wheels(wheels, artifacts):
-    """As after an earlier download, so that most tests do without pip."""
-    (artifacts / "assets").mkdir(parents=True)
-    for wheel in wheels.made:
-        shutil.copy(wheel, artifacts / "assets")
+from tests.data_prep.quickstart_parts import OPTIONS, put_wheels
 
 
 @pytest.fixture
@@ -89,56 +77,6 @@ def test_manifest_records_the_filter_and_the_counts(prepared):
     assert manifest["question_tokens"]["train_real"]["max"] > 0
     assert manifest["origins"][0]["package"] == "tiny-questions==1.0"
     assert all(each["license"] and each["attribution"] for each in manifest["origins"])
-
-
-@pytest.mark.parametrize("mix", CYCLES)
-def test_mix_has_its_kinds_by_turns(prepared, mix):
-    _, artifacts, _ = prepared
-    folder = artifacts / "questions" / "quickstart"
-    for name, cycle in CYCLES[mix].items():
-        rows = read_rows(folder / f"{name}{mix}.parquet")
-        kinds = [row["extra_info"]["knowledge"] or "real" for row in rows]
-        assert kinds == [cycle[i % len(cycle)] for i in range(len(rows))]
-        assert {row["extra_info"]["split"] for row in rows} == {name}
-    train = read_rows(folder / "train.parquet")
-    assert len(train) >= 5
-    real = {row["data_source"] for row in train if not row["extra_info"]["knowledge"]}
-    assert real <= {"nq", "triviaqa"}
-
-
-def test_query_of_every_unknown_question_finds_its_answer_first(prepared):
-    _, artifacts, _ = prepared
-    rows = read_rows(artifacts / "questions" / "quickstart" / "train.parquet")
-    asked = [row for row in rows if row["extra_info"]["knowledge"] == "unknown"]
-    assert asked
-    with contextlib.closing(open_retriever(artifacts / "indexes" / "quickstart")) as retriever:
-        for row in asked:
-            ((hit,),) = retriever.search(row["extra_info"]["queries"], 1)
-            assert row["reward_model"]["ground_truth"]["target"][0] in hit.passage.text
-            assert hit.passage.id.startswith(row["data_source"])
-
-
-def test_two_hop_questions_need_the_second_query(prepared):
-    _, artifacts, _ = prepared
-    rows = read_rows(artifacts / "questions" / "quickstart" / "train_proof.parquet")
-    asked = [row for row in rows if row["extra_info"]["knowledge"] == "two_hop"]
-    assert asked
-    with contextlib.closing(open_retriever(artifacts / "indexes" / "quickstart")) as retriever:
-        for row in asked:
-            question, golds = row["extra_info"]["question"], gold_answers_of(row)
-            queries = [question, *row["extra_info"]["queries"]]
-            *early, last = [hits[0].passage.text for hits in retriever.search(queries, 1)]
-            assert holds_answer(last, golds)
-            assert not any(holds_answer(text, golds) for text in early)
-
-
-def test_every_row_has_a_query_and_real_ones_that_of_the_question(prepared):
-    _, artifacts, _ = prepared
-    for name in FILES.values():
-        for row in read_rows(artifacts / "questions" / "quickstart" / name):
-            if row["data_source"] in ("nq", "triviaqa"):
-                assert row["extra_info"]["queries"] == [row["extra_info"]["question"].rstrip("?")]
-            assert row["extra_info"]["queries"]
 
 
 def test_manifest_records_how_questions_were_labelled(prepared):
