@@ -86,7 +86,7 @@ async def demonstrate(
     messages = build_prompt(prompt_name, extra["question"]) if prompt_name else row["prompt"]
     prompt_ids = parts.style.prompt_ids(messages)
     pair = []
-    for queries in ([], extra["queries"]):
+    for queries in ((), tuple(extra["queries"])):
         policy = DemonstrationPolicy(parts.codec, parts.parser, golds, queries)
         trajectory = await parts.loop(policy).run(
             prompt_ids, question=extra["question"], gold_answers=golds

@@ -124,8 +124,11 @@ class Figures:
         return row
 
     def _when(self, seed: Seed) -> tuple[float, float]:
-        names = (AFTER, "trained.search_never.greedy", "trained.search_always.greedy")
-        found = when_to_search(*(seed.results[name] for name in names))
+        free, never, always = (
+            seed.results[name]
+            for name in (AFTER, "trained.search_never.greedy", "trained.search_always.greedy")
+        )
+        found = when_to_search(free, never, always)
         return found["over_search"].value, found["under_search"].value
 
     def aims(self) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ _MODELS = {
     "trained.search.greedy": ("after RL", "#2f855a"),
 }
 _WINDOW = 5  # steps that a line averages over
-_FIXED = {"svg.hashsalt": "proof", "font.size": 9}
+_FIXED: Any = {"svg.hashsalt": "proof", "font.size": 9}
 
 
 def draw_steps(figures: Figures, path: Path) -> None:

@@ -50,7 +50,9 @@ class Clock:
 def clock(monkeypatch):
     made = Clock()
     monkeypatch.setattr("search_r1.search_client.time", made)
-    monkeypatch.setattr("search_r1.search_client.asyncio.sleep", made.sleep)
+    # The client's alone: servers of other tests may sleep in threads of this process.
+    patient = SimpleNamespace(**vars(asyncio) | {"sleep": made.sleep})
+    monkeypatch.setattr("search_r1.search_client.asyncio", patient)
     return made
 
 
