@@ -53,7 +53,7 @@ test-slow: setup  ## the slow ones: side by side, then those that train and serv
 	@$(EACH); $(SLOW) || failed=1; $(ENGINE) || failed=1; exit $$failed
 
 docs: setup  ## check the docs and build them as a site in build/site
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "docs: build/site/index.html"
 
 docs-serve: setup  ## show the docs on http://127.0.0.1:8001 while you write them
