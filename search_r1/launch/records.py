@@ -43,7 +43,8 @@ def wilson_interval(share: float, number: int) -> tuple[float, float]:
     centre = (share + _Z**2 / (2 * number)) / (1 + _Z**2 / number)
     spread = share * (1 - share) / number + _Z**2 / (4 * number**2)
     half = _Z * np.sqrt(spread) / (1 + _Z**2 / number)
-    return float(centre - half), float(centre + half)
+    # Rounding may put an end past the share itself where that is 0 or 1.
+    return float(min(share, max(0.0, centre - half))), float(max(share, min(1.0, centre + half)))
 
 
 @dataclass(frozen=True, slots=True)

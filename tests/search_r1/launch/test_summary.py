@@ -73,6 +73,12 @@ def test_the_interval_of_a_change_is_paired() -> None:
     assert (unchanged.low, unchanged.high) == (0, 0), "unpaired, it would be +-14 points"
 
 
+@pytest.mark.parametrize("number", [3, 33, 50, 107])
+def test_the_wilson_interval_holds_a_share_at_either_end(number: int) -> None:
+    assert wilson_interval(0.0, number)[0] == 0.0
+    assert wilson_interval(1.0, number)[1] == 1.0
+
+
 def test_the_wilson_interval_agrees_with_a_worked_example() -> None:
     evaluation = Evaluation(0, {("nq", i, ""): float(i < 5) for i in range(10)}, 0)
     low, high = evaluation.interval()  # 5 of 10: (5 + 1.92) / 13.84 -+ 0.2634
