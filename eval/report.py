@@ -40,6 +40,7 @@ from eval.training import Training, read_training, training_section
 from eval.view.places import fragment_of
 
 _EXAMPLES = 2  # of each mistake
+_DRAWN = 8  # groups of questions in the plot; the table has all
 _BEHAVIOUR = {
     "searched": "searched",
     "searches": "searches",
@@ -144,7 +145,7 @@ def latex_rows(report: Report) -> str:
 
 
 def _plots(report: Report) -> list[str]:
-    drawn = [plot_scores(report.results, report.figures, report.groups)]
+    drawn = [plot_scores(report.results, report.figures, report.groups[:_DRAWN])]
     drawn.append(plot_searches(report.results, report.figures))
     return drawn + ([plot_training(report.trainings)] if report.trainings else [])
 

@@ -75,8 +75,8 @@ def test_the_interval_of_a_change_is_paired() -> None:
 
 @pytest.mark.parametrize("number", [3, 33, 50, 107])
 def test_the_wilson_interval_holds_a_share_at_either_end(number: int) -> None:
-    assert wilson_interval(0.0, number)[0] == 0.0
-    assert wilson_interval(1.0, number)[1] == 1.0
+    assert records.wilson_interval(0.0, number)[0] == 0.0
+    assert records.wilson_interval(1.0, number)[1] == 1.0
 
 
 def test_the_wilson_interval_agrees_with_a_worked_example() -> None:
