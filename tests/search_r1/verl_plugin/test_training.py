@@ -34,7 +34,10 @@ def world(tmp_path_factory, tiny_passages, tiny_questions):
     corpus.write_text("".join(json.dumps(passage) + "\n" for passage in tiny_passages))
     build_index(corpus, folder / "index", "bm25")
     questions = [
-        ("tiny", Question(q["id"], q["question"], tuple(q["gold_answers"]), "known", q["question"]))
+        (
+            "tiny",
+            Question(q["id"], q["question"], tuple(q["gold_answers"]), "known", (q["question"],)),
+        )
         for q in tiny_questions
     ]
     write_rows(make_rows(questions, "train", "search_r1"), folder / "train.parquet")
