@@ -16,7 +16,6 @@ from typing import Any
 DEMONSTRATIONS = "demonstrations.jsonl"
 MODEL = "model"  # the folder with the trained model
 RECEIPT = "cold_start.json"
-LR_SCHEDULE = "cosine"  # of verl's; the rate falls to zero
 _DIGEST_CHARS = 12
 
 
@@ -33,7 +32,9 @@ class ColdStartConfig:
     batch_size: int = 10
     """Demonstrations per update, half of them searching; an even number."""
     lr: float = 1e-4
-    """Highest learning rate; it falls to zero as a cosine after ``warmup_steps``."""
+    """Learning rate after ``warmup_steps``."""
+    lr_schedule: str = "cosine"
+    """``cosine`` falls to zero, so that the last batches do not decide; or ``constant``."""
     warmup_steps: int = 4
     """Updates over which the learning rate rises."""
     max_tokens_per_micro_batch: int = 1024
@@ -65,6 +66,10 @@ class ColdStartConfig:
                 f"search_r1.cold_start.save_freq is {self.save_freq}; it must be at least 1, or -1 "
                 "for no checkpoint before the end."
             )
+        if self.lr_schedule not in ("cosine", "constant"):
+            raise ValueError(
+                f"search_r1.cold_start.lr_schedule is {self.lr_schedule!r}, not cosine or constant."
+            )
         if not self.lr > 0:
             raise ValueError(f"search_r1.cold_start.lr is {self.lr}; it must be above 0.")
 
@@ -95,7 +100,6 @@ def inputs_of(config: Mapping[str, Any]) -> dict[str, Any]:
     index = section["retriever"].get("index")
     return {
         "settings": settings,
-        "lr_schedule": LR_SCHEDULE,
         "form": form,
         "loop": _unusual_limits(section["loop"] or {}),
         "compute_dtype": section.get("compute_dtype"),

@@ -27,7 +27,6 @@ from verl.utils.distributed import destroy_global_process_group
 
 from search_r1.cold_start import (
     DEMONSTRATIONS,
-    LR_SCHEDULE,
     MODEL,
     RECEIPT,
     ColdStartConfig,
@@ -120,8 +119,7 @@ def sft_config(config: dict[str, Any], wanted: ColdStartConfig, folder: Path) ->
     composed.optim = actor["optim"] | {
         "lr": wanted.lr,
         "lr_warmup_steps": wanted.warmup_steps,
-        # At a constant rate the last batches decide which kinds of questions it searches for.
-        "lr_scheduler_type": LR_SCHEDULE,
+        "lr_scheduler_type": wanted.lr_schedule,
         "total_training_steps": wanted.num_updates,
     }
     composed.checkpoint.save_contents = ["model", "optimizer", "extra", "hf_model"]
