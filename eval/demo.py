@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,18 +19,14 @@ from typing import Any
 import yaml
 
 from data_prep.steps import DataPrepError, run_command, say
+from eval.of_run import run_evaluation, served_index
 from eval.report import main as report
 from search_r1.launch import runs
-from search_r1.launch.environment import base_environment, format_cores
-from search_r1.launch.errors import LaunchError
-from search_r1.launch.places import root_dir, runs_dir
-from search_r1.launch.processes import die_with_parent
-from search_r1.launch.services import HOST, Service, retriever_command, wait_ready
+from search_r1.launch.places import runs_dir
 
 _METHODS = ("direct:greedy", "rag:greedy", "search:greedy")
 _SETS = "offline"
 _NUMBER = 100  # of each set: minutes on two cores
-_READY_S = 120.0
 _FIRST = "run ./train.sh quickstart first, or name a finished run with --run"
 
 
@@ -102,46 +96,13 @@ def run_demo(demo: Demo, out: Path, number: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     plan = out / "plan.json"
     plan.write_text(json.dumps(demo.answerers, indent=2) + "\n", encoding="utf-8")
-    environment = _environment(demo.config)
-    command = retriever_command(demo.index, 0)
-    log = out / "retriever.log"
-    try:
-        with Service("retrieval server", command, log, base_environment(), root_dir()) as server:
-            url = f"http://{HOST}:{wait_ready(server, 0, _READY_S)}"
-            say(f"{demo.index} is served on {url}")
-            _ask(demo, plan, out, number, url, environment)
-    except LaunchError as error:
-        raise DataPrepError(str(error)) from error
+    with served_index(demo.config, out / "retriever.log") as url:
+        say(f"{demo.index} is served on {url}")
+        options = ["--config", str(demo.run_dir / runs.CONFIG), "--plan", str(plan), "--examples"]
+        options += ["--benchmarks", _SETS, "--number", str(number)]
+        run_evaluation(demo.config, [*options, "--retriever", url, "--out", str(out)])
     if report([str(out), "--out", str(out / "report")]):
         raise DataPrepError("the report failed; the reason is above.")
-
-
-def _ask(
-    demo: Demo, plan: Path, out: Path, number: int, url: str, environment: Mapping[str, str]
-) -> None:
-    options = ["--config", str(demo.run_dir / runs.CONFIG), "--plan", str(plan), "--examples"]
-    options += ["--benchmarks", _SETS, "--number", str(number)]
-    options += ["--retriever", url, "--out", str(out)]
-    child = subprocess.run(
-        [sys.executable, "-m", "eval.run", *options],
-        env=dict(environment),
-        cwd=root_dir(),
-        stdin=subprocess.DEVNULL,
-        preexec_fn=die_with_parent,
-        check=False,
-    )
-    if child.returncode:
-        raise DataPrepError("the evaluation stopped; the reason is above, answers are kept.")
-
-
-def _environment(config: Mapping[str, Any]) -> dict[str, str]:
-    """Give the environment that the run's own evaluation had."""
-    own: dict[str, str] = config["search_r1"]["env"]
-    environment = base_environment() | own | {"HF_HUB_OFFLINE": "1"}
-    if config["trainer"]["device"] == "cpu":
-        cores = format_cores(os.sched_getaffinity(0))
-        environment.setdefault("VLLM_CPU_OMP_THREADS_BIND", cores)
-    return environment
 
 
 def main(arguments: list[str] | None = None) -> int:

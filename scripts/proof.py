@@ -8,20 +8,18 @@ reads docs/proof/seed-*/ and writes table.json, table.md and the plots.
 import argparse
 import gzip
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
-from proof_figures import PASSES, SAMPLES, Figures, read_seeds
+from proof_figures import AFTER, PASSES, SAMPLES, Figures, read_seeds
 from proof_plots import draw_steps, draw_table
 
+from eval.of_run import run_evaluation, served_index
 from search_r1.launch.runs import last_model
-from search_r1.launch.services import Service, free_port, retriever_command
 
 PROOF = Path(__file__).parents[1] / "docs" / "proof"
 _TRAJECTORIES = 30  # kept whole, of the model after RL
@@ -34,10 +32,6 @@ def evaluate(run: Path) -> None:
     config["search_r1"]["loop"]["max_searches"] = 1
     config["search_r1"]["run_dir"] = None
     (run / "one_search.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    port = free_port()
-    command = retriever_command(config["search_r1"]["retriever"]["index"], port)
-    asked = ["--retriever", f"http://127.0.0.1:{port}", "--out", str(run / "eval")]
-    asked += ["--benchmarks", config["search_r1"]["evaluation"]["questions"]]
     cold_start = str(Path(launched["cold_start"]["folder"]) / "model")
     samples = ",".join(f"search:{name}" for name in SAMPLES)
     whose = (
@@ -45,11 +39,12 @@ def evaluate(run: Path) -> None:
         ("config.yaml", "cold_start", cold_start, ["--method", samples]),
         ("one_search.yaml", "one_search", str(last_model(run)[0]), ["--method", "search"]),
     )
-    with Service("retriever", command, run / "logs" / "proof.log", os.environ, Path.cwd()):
+    questions = config["search_r1"]["evaluation"]["questions"]
+    with served_index(config, run / "logs" / "proof.log") as url:
+        asked = ["--retriever", url, "--out", str(run / "eval"), "--benchmarks", questions]
         for config_name, name, model, how in whose:
-            module = [sys.executable, "-m", "eval.run", "--config", str(run / config_name)]
-            who = ["--name", name, "--model", model]
-            subprocess.run([*module, *who, *how, *asked], check=True)
+            who = ["--config", str(run / config_name), "--name", name, "--model", model]
+            run_evaluation(config, [*who, *how, *asked])
 
 
 def keep(run: Path, seed: int, proof: Path = PROOF) -> Path:
@@ -67,20 +62,21 @@ def keep(run: Path, seed: int, proof: Path = PROOF) -> Path:
         manifest["model"] = _place_in_project(manifest["model"])
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         (folder / f"{name}.json").write_text(text, encoding="utf-8")
-        lines = answers.read_text(encoding="utf-8").splitlines()
-        kept = "".join(_without_logprobs(line) for line in lines)
+        with answers.open(encoding="utf-8") as lines:
+            kept = "".join(map(_without_logprobs, lines))
         # No time and no name in the header: the same answers make the same file.
         packed = gzip.compress(kept.encode(), 9, mtime=0)
         (folder / f"{name}.jsonl.gz").write_bytes(packed)
-    after = (run / "eval" / "trained.search.greedy.jsonl").read_text(encoding="utf-8").splitlines()
-    (folder / "trajectories.jsonl").write_text("\n".join(after[:_TRAJECTORIES]) + "\n", "utf-8")
+    with (run / "eval" / f"{AFTER}.jsonl").open(encoding="utf-8") as lines:
+        whole = "".join(islice(lines, _TRAJECTORIES))
+    (folder / "trajectories.jsonl").write_text(whole, encoding="utf-8")
     return folder
 
 
 def report(proof: Path = PROOF) -> None:
     """Write the tables and plots."""
     figures = Figures(read_seeds(proof))
-    found: Mapping[str, Any] = {"table": figures.table(), "aims": figures.aims()}
+    found: Mapping[str, Any] = {"table": figures.table, "aims": figures.aims()}
     text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
     (proof / "table.json").write_text(text, encoding="utf-8")
     (proof / "table.md").write_text(figures.markdown(), encoding="utf-8")
@@ -112,7 +108,7 @@ def main() -> None:
     commands.add_parser("report")
     parsed = parser.parse_args()
     if parsed.command == "keep":
-        evaluate(parsed.run)
+        evaluate(parsed.run.absolute())  # eval.run is started elsewhere
         keep(parsed.run, parsed.seed)
     report()
 

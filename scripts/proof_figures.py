@@ -1,15 +1,20 @@
 """What the kept runs of the proof say: the table over seeds, and each aim beside its figure."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from eval.measures import Result, em, groups_of, read_result, searches, when_to_search
-from search_r1.launch.records import bootstrap_interval, difference_interval, training_steps
+from search_r1.launch.records import (
+    bootstrap_interval,
+    difference_interval,
+    read_metrics,
+    training_steps,
+)
 from search_r1.metrics import Record
 
 ROWS = {
@@ -43,10 +48,8 @@ _SINGLE_HOP = ("known", "unknown")
 class Seed:
     """One kept run."""
 
-    name: str
     results: Mapping[str, Result]
     steps: Mapping[int, Mapping[str, Any]]
-    summary: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,8 @@ def read_seeds(proof: Path) -> list[Seed]:
     """Read every kept run, in the order of their names."""
     seeds = []
     for folder in sorted(proof.glob("seed-*")):
-        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        steps: dict[int, dict[str, Any]] = {}
-        for each in map(json.loads, lines):
-            steps.setdefault(each["step"], {}).update(each)
         results = {name: read_result(folder / f"{name}.jsonl.gz") for name in PASSES}
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        seeds.append(Seed(folder.name, results, training_steps(steps), summary))
+        seeds.append(Seed(results, training_steps(read_metrics(folder))))
     if not seeds:
         raise SystemExit(f"{proof} holds no kept run; `python scripts/proof.py keep RUN --seed N`.")
     return seeds
@@ -103,8 +101,9 @@ class Figures:
         ]  # fmt: skip
         return _over_seeds([{uid: a[uid] - b[uid] for uid in a if uid in b} for a, b in pairs])
 
+    @cached_property
     def table(self) -> dict[str, Any]:
-        """Give every row with its columns."""
+        """Every row with its columns."""
         return {name: self._row(name) for name in ROWS}
 
     def _row(self, name: str) -> dict[str, Any]:
@@ -133,7 +132,7 @@ class Figures:
 
     def aims(self) -> list[dict[str, Any]]:
         """Give each aim, what came out, and whether it holds."""
-        whens = [self._when(seed) for seed in self.seeds]
+        after = self.table[AFTER]
         return [
             self._gap_aim(COLD_STARTS, "after the cold start, sampled: -5 to +5",
                           lambda v: -5 <= v <= 5),
@@ -150,8 +149,8 @@ class Figures:
             self._plain("two-hop questions with two searches: at least 60",
                         self.cell(AFTER, "two_hop", lambda r: float(searches(r) > 1)), 60),
             self._two_hop(),
-            self._most("over-search: at most 5", [when[0] for when in whens], 5),
-            self._most("under-search: at most 10", [when[1] for when in whens], 10),
+            self._most("over-search: at most 5", after["over_search"], 5),
+            self._most("under-search: at most 10", after["under_search"], 10),
         ]  # fmt: skip
 
     def _gap_aim(
@@ -204,7 +203,7 @@ class Figures:
         heads = [*(f"{words}: EM" for words in COLUMNS.values()), "searches", "tokens"]
         lines = [f"| | {' | '.join(heads)} |", "| --- " * (len(heads) + 1) + "|"]
         for name, words in ROWS.items():
-            row = self._row(name)
+            row = self.table[name]
             cells = [_write(row[f"em_{group}"], 100, "%") for group in COLUMNS]
             cells += [_write(row["searches"], 1, ""), _write(row["tokens"], 1, "")]
             lines.append(f"| {words} | {' | '.join(cells)} |")

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import PercentFormatter
 from proof_figures import COLUMNS, Figures
 
+from search_r1.launch.comparison_plots import COLORS
 from search_r1.metrics import KNOWLEDGE
 
-_COLORS = {"known": "#2563a8", "unknown": "#d97706", "two_hop": "#9d4edd"}
 _WORDS = {"known": "it knows", "unknown": "takes one search", "two_hop": "takes two searches"}
 _MODELS = {
     "base.search.greedy": ("base", "#c3cad5"),
@@ -43,10 +43,9 @@ def draw_table(figures: Figures, path: Path) -> None:
     """Draw held-out EM of each model on each kind of question, with 95 % intervals."""
     canvas = Canvas(figsize=(9, 3.2), layout="constrained")
     axes = canvas.subplots()
-    table = figures.table()
     width = 0.8 / len(_MODELS)
     for number, (name, (label, color)) in enumerate(_MODELS.items()):
-        cells = [table[name][f"em_{group}"] for group in COLUMNS]
+        cells = [figures.table[name][f"em_{group}"] for group in COLUMNS]
         heights = [cell["mean"] for cell in cells]
         ends = [[cell["mean"] - cell["low"] for cell in cells],
                 [cell["high"] - cell["mean"] for cell in cells]]  # fmt: skip
@@ -71,8 +70,8 @@ def _draw_kind(axes: Any, figures: Figures, kind: str, what: str) -> None:
     length = min(map(len, lines))
     smooth = np.array([line[:length] for line in lines])  # (seeds, steps)
     steps = np.arange(1, length + 1)
-    axes.plot(steps, smooth.mean(axis=0), color=_COLORS[kind], label=_WORDS[kind], lw=2)
-    axes.fill_between(steps, smooth.min(axis=0), smooth.max(axis=0), color=_COLORS[kind],
+    axes.plot(steps, smooth.mean(axis=0), color=COLORS[kind], label=_WORDS[kind], lw=2)
+    axes.fill_between(steps, smooth.min(axis=0), smooth.max(axis=0), color=COLORS[kind],
                       alpha=0.18, lw=0)  # fmt: skip
     _finish(axes)
 

@@ -10,7 +10,8 @@ from matplotlib.ticker import PercentFormatter
 from search_r1.launch.comparison import group_name
 
 Steps = Mapping[int, Mapping[str, Any]]
-_COLORS = {"known": "#2563a8", "unknown": "#d97706", "two_hop": "#9d4edd"}
+COLORS = {"known": "#2563a8", "unknown": "#d97706", "two_hop": "#9d4edd"}
+"""Of the kinds of questions."""
 _GROUPS = ("known", "unknown", "two_hop", "real")
 _MODELS = {
     "base.search.greedy": ("before", "#c3cad5"),
@@ -60,7 +61,7 @@ def draw_models(axes: Any, rows: Mapping[str, Any]) -> None:
 
 def _draw(axes: Any, steps: Steps, rows: Mapping[str, Any], what: str) -> None:
     last = max(steps)
-    for knowledge, color in _COLORS.items():
+    for knowledge, color in COLORS.items():
         key = f"knowledge/{knowledge}/{what}"
         points = [(step, metrics[key]) for step, metrics in steps.items() if key in metrics]
         if points:
