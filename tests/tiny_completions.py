@@ -1,13 +1,11 @@
 """A server of OpenAI's completions API over real HTTP, whose model is a function of the prompt."""
 
 import contextlib
-import socket
-import threading
-import time
 
-import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+
+from tests.running import serve_app
 
 
 class Model:
@@ -67,18 +65,5 @@ class Model:
 @contextlib.contextmanager
 def serve_model(model, port=0):
     """Serve a model on a port, any free one for 0; gives the address up to and with /v1."""
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        server = uvicorn.Server(uvicorn.Config(model.app(), log_level="critical"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            ends = time.monotonic() + 100
-            while not server.started:
-                assert time.monotonic() < ends, "waited too long"
-                time.sleep(0.005)
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        finally:
-            server.should_exit = True
-            thread.join()
+    with serve_app(model.app(), port) as url:
+        yield f"{url}/v1"

@@ -1,49 +1,23 @@
 """A model that our own command serves under real vLLM, evaluated over its address."""
 
 import json
-import re
-import signal
-import subprocess
-import sys
-import threading
 import urllib.request
-from pathlib import Path
 
 import pytest
 
 from eval.run import main
 from tests.run_readers import read_lines
+from tests.running import serve_chained_model
 from tests.tiny_retriever import serve_passages
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def served(tmp_path):
     """Serve a model that searches on a question, then answers; gives its folder and address."""
-    from tests.tiny_model import save_chained_model  # imports torch
-
-    model = tmp_path / "model"
-    save_chained_model(model)
-    command = [sys.executable, "-m", "search_r1.serve", "--model", str(model), "--port", "0"]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--", "--max-model-len", "4096", "--max-num-seqs", "8"],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-    try:
-        said = next((line for line in process.stdout if line.startswith("serving ")), None)
-        assert said, (tmp_path / "log").read_text()[-5000:]
-        threading.Thread(target=process.stdout.read, daemon=True).start()
-        yield str(model), re.search(r"http://\S+/v1(?=;)", said)[0]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+    with serve_chained_model(tmp_path, max_num_seqs=8) as (url, _):
+        yield str(tmp_path / "model"), f"{url}/v1"
 
 
 def test_it_searches_and_answers_as_in_its_rollouts(served, question_file, tiny_passages, tmp_path):

@@ -2,19 +2,17 @@
 
 import contextlib
 import json
-import socket
 import subprocess
 import sys
-import threading
 
 import httpx
 import pytest
-import uvicorn
 
 from retriever.build import build_index
 from retriever.indexes.kinds import open_retriever
 from retriever.options import BuildOptions
 from retriever.serving.app import make_app
+from tests.running import serve_app
 from tests.tiny_bert import save_tiny_bert
 from tests.waiting import wait_until
 
@@ -83,20 +81,11 @@ def bm25(bm25_index):
 @contextlib.contextmanager
 def _serving(retriever, limits=None, **options):
     """Serve in a thread over real HTTP; gives a client bound to the server's address."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(make_app(retriever, limits, **options), log_level="critical")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        try:
-            wait_until(lambda: server.started)
-            with httpx.Client(base_url=url, timeout=100, trust_env=False) as client:
-                yield client
-        finally:
-            server.should_exit = True
-            thread.join()
+    with (
+        serve_app(make_app(retriever, limits, **options)) as url,
+        httpx.Client(base_url=url, timeout=100, trust_env=False) as client,
+    ):
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,6 @@
 import json
 import re
 import signal
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from search_r1.observations import number_passages
 from search_r1.parsers import get_tool_parser
 from search_r1.prompts import build_prompt
 from search_r1.types import Passage
+from tests.running import serve_chained_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
@@ -40,28 +38,8 @@ def retriever_url(tmp_path_factory, tiny_passages):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """Serve a model that searches on a question, then answers; gives URL and process."""
-    from tests.tiny_model import save_chained_model  # imports torch
-
-    folder = tmp_path_factory.mktemp("serve")
-    model = folder / "model"
-    save_chained_model(model)
-    command = [sys.executable, "-m", "search_r1.serve", "--model", str(model), "--port", "0"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--", "--max-model-len", "4096", "--max-num-seqs", "4"],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-    try:
-        said = next((line for line in process.stdout if line.startswith("serving ")), None)
-        assert said, (folder / "log").read_text()[-5000:]
-        threading.Thread(target=process.stdout.read, daemon=True).start()
-        yield re.search(r"http://\S+(?=/v1;)", said)[0], process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+    with serve_chained_model(tmp_path_factory.mktemp("serve"), max_num_seqs=4) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
