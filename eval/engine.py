@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from data_prep.steps import DataPrepError
 from eval.manifest import TEXT_ONLY, installed_versions
-from eval.patient import PatientPolicy, patience_with_engine
+from eval.patient import GuardedPolicy, patience_with_engine
 from processor import fast_dtype
 from search_r1.assembly import FormatConfig, LoopParts, assemble
 from search_r1.eos_ids import eos_ids_of
@@ -99,7 +99,7 @@ class LocalEngine:
         ``on_ids`` is told of all ids of a turn so far, as they are sampled.
         """
         assert self._policy is not None, "load a model first"
-        return _Mortal(self._policy.at(temperature, seed, on_ids))
+        return GuardedPolicy(self._policy.at(temperature, seed, on_ids), ask_mortal)
 
     async def close(self) -> None:
         """Stop the engine, if it runs."""
@@ -108,31 +108,17 @@ class LocalEngine:
             self._policy = None
 
 
-class _Mortal:
-    """A policy whose engine may die; that ends an evaluation in a line."""
+async def ask_mortal(attempt: Callable[[], Awaitable[Generation]]) -> Generation:
+    """Carry an attempt out; an engine that died ends the evaluation in a line."""
+    from search_r1.policies.local_vllm import EngineDeadError
 
-    def __init__(self, policy: LocalVllmPolicy) -> None:
-        self._policy = policy
-
-    async def generate(
-        self,
-        context_ids: list[int],
-        *,
-        max_tokens: int,
-        stop: Sequence[str],
-        stop_token_ids: Sequence[int] = (),
-    ) -> Generation:
-        from search_r1.policies.local_vllm import EngineDeadError
-
-        try:
-            return await self._policy.generate(
-                context_ids, max_tokens=max_tokens, stop=stop, stop_token_ids=stop_token_ids
-            )
-        except EngineDeadError as error:
-            raise DataPrepError(
-                "the engine died; the lines above have the cause. Run the same command again: what "
-                "was answered is kept."
-            ) from error
+    try:
+        return await attempt()
+    except EngineDeadError as error:
+        raise DataPrepError(
+            "the engine died; the lines above have the cause. Run the same command again: what "
+            "was answered is kept."
+        ) from error
 
 
 class ServedEngine:
@@ -178,7 +164,7 @@ class ServedEngine:
 
     def at(self, temperature: float, seed: int) -> Policy:
         """Give a policy for one trajectory; 0 is greedy."""
-        return PatientPolicy(self._policy.at(temperature, seed), self._patience)
+        return GuardedPolicy(self._policy.at(temperature, seed), self._patience.ask)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -91,16 +91,20 @@ class PatientClient:
         return await self._patience.ask(lambda: self._client.search(queries, top_k))
 
 
-class PatientPolicy:
-    """A policy behind a server, that waits while the server does not answer.
+class GuardedPolicy:
+    """A policy whose engine may be away or die.
 
     Args:
         policy: Asks it once.
-        patience: Shared by all trajectories.
+        ask: Carries an attempt out, and decides what becomes of its failure: ``Patience.ask``.
     """
 
-    def __init__(self, policy: Policy, patience: Patience) -> None:
-        self._policy, self._patience = policy, patience
+    def __init__(
+        self,
+        policy: Policy,
+        ask: Callable[[Callable[[], Awaitable[Generation]]], Awaitable[Generation]],
+    ) -> None:
+        self._policy, self._ask = policy, ask
 
     async def generate(
         self,
@@ -113,9 +117,9 @@ class PatientPolicy:
         """Continue token ids.
 
         Raises:
-            DataPrepError: When the server stays away, or refuses the request.
+            DataPrepError: When the engine is lost.
         """
-        return await self._patience.ask(
+        return await self._ask(
             lambda: self._policy.generate(
                 context_ids, max_tokens=max_tokens, stop=stop, stop_token_ids=stop_token_ids
             )

@@ -12,8 +12,9 @@ from data_prep.steps import DataPrepError
 from eval.benchmarks import load_rows
 from eval.compare import main as compare_main
 from eval.coverage import main as coverage_main
-from eval.engine import _Mortal
+from eval.engine import ask_mortal
 from eval.measures import read_result
+from eval.patient import GuardedPolicy
 from eval.protocol import describe_corpus, require_corpus
 from eval.report import main as report_main
 from eval.run import main
@@ -195,4 +196,4 @@ def test_an_engine_that_dies_is_told_in_a_line():
             raise EngineDeadError
 
     with pytest.raises(DataPrepError, match=r"the engine died; .*what was answered is kept"):
-        asyncio.run(_Mortal(Dead()).generate([1], max_tokens=1, stop=()))
+        asyncio.run(GuardedPolicy(Dead(), ask_mortal).generate([1], max_tokens=1, stop=()))
