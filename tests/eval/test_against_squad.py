@@ -24,7 +24,7 @@ def normalize(text):
         if char.isalnum() or char == "_":
             word += char
             continue
-        out.append("" if word in ("a", "an", "the") else word)
+        out.append(" " if word in ("a", "an", "the") else word)
         out.append(char)
         word = ""
     return " ".join("".join(out).split())
