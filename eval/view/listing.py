@@ -8,6 +8,7 @@ from typing import Any
 
 from eval.view.collection import Collection
 from eval.view.line import Entry
+from search_r1.metrics import KNOWLEDGE
 
 _SORTS: dict[str, Callable[[Entry], Any]] = {
     "reward": lambda entry: entry.reward,
@@ -30,7 +31,7 @@ class Wish:
     searched: str = ""
     """``yes`` or ``no``."""
     source: str = ""
-    """Data source, or ``known`` and ``unknown``."""
+    """Data source, or one of ``search_r1.metrics.KNOWLEDGE``."""
     step: int | None = None
     sort: str = "file"
     is_descending: bool = False
@@ -106,7 +107,7 @@ _SHOWN = (
 def facets(collection: Collection) -> dict[str, Any]:
     """Give the values that can be chosen from."""
     entries = collection.entries
-    known = {entry.knowledge for entry in entries} & {"known", "unknown"}
+    known = {entry.knowledge for entry in entries} & set(KNOWLEDGE)
     return {
         "steps": sorted({entry.step for entry in entries if entry.step >= 0}),
         "sources": [*sorted(known), *sorted({entry.source for entry in entries if entry.source})],

@@ -41,11 +41,7 @@ def find_places(paths: Sequence[Path]) -> list[Place]:
     found = list(dict.fromkeys(place for path in paths for place in _places_of(path)))
     names = [place.name for place in found]
     return [
-        replace(
-            place, name=f"{place.folder.resolve().parent.name}/{place.folder.name}/{place.name}"
-        )
-        if names.count(place.name) > 1
-        else place
+        replace(place, name=_long_name(place)) if names.count(place.name) > 1 else place
         for place in found
     ]
 
