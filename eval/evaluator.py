@@ -56,6 +56,11 @@ class Asking:
         """Give the loop that a method runs on."""
         return self.parts if method.prompt is None else self.prompted[method.parser]
 
+    async def aclose(self) -> None:
+        """Let go of the tools of its loops."""
+        for parts in (self.parts, *self.prompted.values()):
+            await parts.tools.aclose()
+
 
 class Asker:
     """Asks one model one question at a time, in any method's way.

@@ -151,8 +151,7 @@ async def _close(
     for engine in engines:
         await engine.close()
     for asking in askings:
-        for parts in (asking.parts, *asking.prompted.values()):
-            await parts.tools.aclose()
+        await asking.aclose()
     await client.aclose()
 
 

@@ -103,8 +103,7 @@ class Models:
         if self._engine is not None:
             await self._engine.close()
         for asking in self._askings.values():
-            for parts in (asking.parts, *asking.prompted.values()):
-                await parts.tools.aclose()
+            await asking.aclose()
         for client in self._clients:
             await client.aclose()
 
