@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from search_r1.client import RetrieverError
 from search_r1.loop import LoopConfig, SearchLoop
 from search_r1.parsers.search_tags import SearchTagsParser
 from search_r1.policies.scripted import ScriptedPolicy, ScriptedTurn
 from search_r1.prompts import build_prompt
 from search_r1.rewards import RewardConfig, score
-from search_r1.search_client import RetrieverError
 from search_r1.tokens import Codec
 from search_r1.tools.search import Searcher, SearchTool
 from search_r1.tools.toolbox import ToolBox

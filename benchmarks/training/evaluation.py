@@ -82,8 +82,8 @@ async def _measure(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     from eval.benchmarks import load_rows
     from eval.engine import LocalEngine, open_tokens
     from eval.run import Setting, asking_of
+    from search_r1.client import SearchClient
     from search_r1.policies.local_vllm import LocalVllmPolicy
-    from search_r1.search_client import SearchClient
 
     model = config["actor_rollout_ref"]["model"]["path"]
     setting = Setting(config, None, 0)

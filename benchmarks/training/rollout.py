@@ -29,6 +29,7 @@ from omegaconf import OmegaConf
 from transformers import AutoTokenizer
 
 from search_r1.assembly import LoopParts, assemble
+from search_r1.client import SearchClient, SearchClientConfig
 from search_r1.launch.derive import fill
 from search_r1.launch.environment import base_environment
 from search_r1.launch.presets import compose
@@ -36,7 +37,6 @@ from search_r1.launch.services import HOST, Service, retriever_command, wait_rea
 from search_r1.loop import SearchLoop
 from search_r1.policies.local_vllm import LocalVllmPolicy
 from search_r1.prompts import build_prompt
-from search_r1.search_client import SearchClient, SearchClientConfig
 from search_r1.types import Trajectory
 from search_r1.verl_plugin.settings import read_settings
 

@@ -8,13 +8,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from search_r1.client.config import split_urls
 from search_r1.launch import runs
 from search_r1.launch.compute_dtype import fill_compute_dtype
 from search_r1.launch.errors import require_fit
 from search_r1.launch.own_section import STAGES, settle
 from search_r1.launch.places import CONFIGS, locate
 from search_r1.launch.stage_checks import STAGE_CHECKS
-from search_r1.search_config import split_urls
 
 Config = dict[str, Any]  # a composed config as plain containers, interpolations resolved
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from search_r1.client.config import TOKEN_VARIABLE
 from search_r1.launch.derive import (
     Config,
     is_remote_cluster,
@@ -24,7 +25,6 @@ from search_r1.launch.own_section import STAGES
 from search_r1.launch.places import artifacts_dir, runs_dir
 from search_r1.launch.services import HOST, is_port_free, ready_status
 from search_r1.launch.stage_checks import remark_on_prompt
-from search_r1.search_config import TOKEN_VARIABLE
 
 _GIB = 2**30
 _PYTHONS = ((3, 11), (3, 12))

@@ -16,12 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
+from search_r1.client.config import SearchClientConfig
 from search_r1.launch.environment import base_environment
 from search_r1.launch.errors import LaunchError
 from search_r1.launch.places import root_dir
 from search_r1.launch.processes import die_with_parent
 from search_r1.launch.screen import SCREEN
-from search_r1.search_config import SearchClientConfig
 
 HOST = "127.0.0.1"
 _TAIL_LINES = 15

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import orjson
 
-from search_r1.search_wire import read_retry_after_s
+from search_r1.client.wire import read_retry_after_s
 from search_r1.tools.base import ToolError, ToolFailedError, ToolLimits, ToolResult
 from search_r1.tools.http_request import HttpRequest, RequestTemplate
 from search_r1.tools.schema import make_schema

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from search_r1.search_client import RetrieverError
+from search_r1.client import RetrieverError
 from search_r1.tools.base import ToolError, ToolFailedError, ToolLimits, ToolResult
 from search_r1.tools.schema import make_schema
 from search_r1.types import Passage
@@ -27,7 +27,7 @@ PARAMETERS = {
 
 
 class Searcher(Protocol):
-    """Answers queries; :class:`search_r1.search_client.SearchClient` is the real one."""
+    """Answers queries; :class:`search_r1.client.SearchClient` is the real one."""
 
     async def search(self, queries: Sequence[str], top_k: int) -> list[list[Passage]]:
         """Give the best passages of each query, best first; RetrieverError when it cannot."""

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from retriever.serving.limits import Limits
-from search_r1.search_client import (
+from search_r1.client import (
     RetrieverBadRequest,
     RetrieverUnavailable,
     SearchClientConfig,
+    SyncSearchClient,
 )
-from search_r1.search_sync import SyncSearchClient
 
 
 @contextlib.contextmanager

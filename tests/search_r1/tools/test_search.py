@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from search_r1.search_client import RetrieverUnavailable, SearchClient, SearchClientConfig
+from search_r1.client import RetrieverUnavailable, SearchClient, SearchClientConfig
 from search_r1.tools.search import SearchTool
 from search_r1.tools.toolbox import ToolBox
 from search_r1.types import Passage, ToolCall

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from search_r1.search_config import SearchClientConfig
-from search_r1.search_wire import AttemptFailedError, RetrieverError, RetrieverUnavailable
+from search_r1.client.config import SearchClientConfig
+from search_r1.client.wire import AttemptFailedError, RetrieverError, RetrieverUnavailable
 
 _MAX_DOUBLINGS = 60  # far above any pause; keeps the power within a float
 

@@ -1,7 +1,7 @@
 """Async client of the retrieval server: pooled connections, deadline, retries, failover.
 
 It speaks Search-R1's ``POST /retrieve`` and so also works with that project's own server. What is
-decided (which server, when again) is in ``endpoints``, what is sent and read in ``search_wire``.
+decided (which server, when again) is in ``failover``, what is sent and read in ``wire``.
 """
 
 import asyncio
@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 import httpx
 
 from contract import PATH, TIMEOUT_HEADER
-from search_r1.endpoints import Attempts, Endpoints
-from search_r1.search_config import SearchClientConfig
-from search_r1.search_wire import (
+from search_r1.client.config import SearchClientConfig
+from search_r1.client.failover import Attempts, Endpoints
+from search_r1.client.wire import (
     AttemptFailedError,
     RetrieverBadReply,
-    RetrieverBadRequest,
     RetrieverError,
     RetrieverUnavailable,
     encode_request,
@@ -26,16 +25,6 @@ from search_r1.search_wire import (
     read_reply,
 )
 from search_r1.types import Passage
-
-__all__ = [
-    "RetrieverBadReply",
-    "RetrieverBadRequest",
-    "RetrieverError",
-    "RetrieverUnavailable",
-    "SearchClient",
-    "SearchClientConfig",
-    "SearchCounters",
-]
 
 
 @dataclass(frozen=True, slots=True)

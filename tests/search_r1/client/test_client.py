@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from search_r1.search_client import (
+from search_r1.client import (
     RetrieverBadReply,
     RetrieverBadRequest,
     RetrieverError,
@@ -14,8 +14,8 @@ from search_r1.search_client import (
     SearchClient,
     SearchClientConfig,
     SearchCounters,
+    SyncSearchClient,
 )
-from search_r1.search_sync import SyncSearchClient
 from search_r1.types import Passage
 
 HIT = Passage("7", "T", "x", 0.5)
