@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from search_r1.python_files import import_python_file, module_name_of
 from search_r1.tools.base import ToolError, ToolResult
-from search_r1.tools.signatures import FunctionArguments
+from search_r1.tools.python.signatures import FunctionArguments
 
 
 def load_function(file: str | Path, name: str) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from mcp import Client, MCPError, StdioServerParameters, types
 from mcp.client.streamable_http import streamable_http_client
 
 from search_r1.tools.base import ToolFailedError
-from search_r1.tools.mcp_address import McpAddress
+from search_r1.tools.mcp.address import McpAddress
 from search_r1.tools.redaction import Secrets, check_header
 from search_r1.tools.templates import fill_variables, parse_template
 

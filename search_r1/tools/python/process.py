@@ -15,7 +15,7 @@ from typing import Any
 from search_r1.tools.base import ToolError, ToolFailedError, ToolLimits, ToolResult
 from search_r1.types import Passage
 
-_WORKER = "search_r1.tools.function_worker"
+_WORKER = "search_r1.tools.python.worker"
 _GRACE_S = 10.0  # after its time-out a call that nobody killed ends its process by itself
 
 

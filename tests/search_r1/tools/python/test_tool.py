@@ -4,7 +4,7 @@ import os
 import pytest
 
 from search_r1.tools.base import OutcomeStatus, ToolLimits
-from search_r1.tools.python_function import PythonFunctionTool
+from search_r1.tools.python.tool import PythonFunctionTool
 from search_r1.tools.toolbox import ToolBox
 from search_r1.types import Passage, ToolCall
 

@@ -13,7 +13,7 @@ import orjson
 
 from search_r1.client.wire import read_retry_after_s
 from search_r1.tools.base import ToolError, ToolFailedError, ToolLimits, ToolResult
-from search_r1.tools.http_request import HttpRequest, RequestTemplate
+from search_r1.tools.http.request import HttpRequest, RequestTemplate
 from search_r1.tools.schema import make_schema
 from search_r1.tools.templates import find_path, to_text
 
@@ -35,7 +35,7 @@ class HttpTool:
         limits: What one call may take, all its attempts together.
 
     Raises:
-        ValueError: As :class:`search_r1.tools.http_request.RequestTemplate`.
+        ValueError: As :class:`search_r1.tools.http.request.RequestTemplate`.
     """
 
     def __init__(

@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 from search_r1.tools.base import ToolFailedError, ToolLimits
-from search_r1.tools.mcp import open_tools
-from search_r1.tools.mcp_address import McpAddress
+from search_r1.tools.mcp.address import McpAddress
+from search_r1.tools.mcp.tool import open_tools
 from search_r1.tools.toolbox import ToolBox
 from search_r1.types import ToolCall
 
-SCRIPT = Path(__file__).parent / "mcp_script.py"
+SCRIPT = Path(__file__).parents[1] / "mcp_script.py"
 STDIO = McpAddress(command=(sys.executable, str(SCRIPT)))
 NAMES = ["add", "hang", "die", "die_once", "bad", "big", "mixed", "secret", "headers"]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from search_r1.tools.base import ToolError, ToolFailedError, ToolLimits, ToolResult
-from search_r1.tools.function_file import bind, load_function, to_result
-from search_r1.tools.function_process import FunctionProcess
+from search_r1.tools.python.file import bind, load_function, to_result
+from search_r1.tools.python.process import FunctionProcess
+from search_r1.tools.python.signatures import FunctionArguments
 from search_r1.tools.schema import make_schema
-from search_r1.tools.signatures import FunctionArguments
 from search_r1.tools.threads import start_thread
 
 DEFAULT_PROCESSES = 4

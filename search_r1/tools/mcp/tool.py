@@ -10,8 +10,8 @@ from typing import Any
 from mcp import MCPError, types
 
 from search_r1.tools.base import ToolError, ToolFailedError, ToolLimits, ToolResult
-from search_r1.tools.mcp_address import McpAddress
-from search_r1.tools.mcp_server import McpServer
+from search_r1.tools.mcp.address import McpAddress
+from search_r1.tools.mcp.server import McpServer
 from search_r1.tools.schema import make_schema
 
 

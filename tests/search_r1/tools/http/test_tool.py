@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from search_r1.tools.http import HttpTool
-from search_r1.tools.http_request import HttpRequest
+from search_r1.tools.http.request import HttpRequest
+from search_r1.tools.http.tool import HttpTool
 from search_r1.tools.templates import find_path
 from search_r1.tools.toolbox import ToolBox
 from search_r1.types import ToolCall

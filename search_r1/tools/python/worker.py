@@ -1,7 +1,7 @@
 """The process a function runs in: calls come in as JSON lines on stdin, results go out on stdout.
 
-Started by :mod:`search_r1.tools.function_process` as
-``python -m search_r1.tools.function_worker FILE FUNCTION SETTINGS``. It is not a sandbox: it keeps
+Started by :mod:`search_r1.tools.python.process` as
+``python -m search_r1.tools.python.worker FILE FUNCTION SETTINGS``. It is not a sandbox: it keeps
 a function that hangs, crashes or holds Python's lock from doing so in the process that trains.
 """
 
@@ -16,8 +16,8 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from search_r1.tools.base import ToolError, ToolFailedError
-from search_r1.tools.function_file import bind, load_function, to_result
-from search_r1.tools.signatures import FunctionArguments
+from search_r1.tools.python.file import bind, load_function, to_result
+from search_r1.tools.python.signatures import FunctionArguments
 
 
 def main() -> None:
