@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from search_r1.client import RetrieverError
 from search_r1.loop import LoopConfig, SearchLoop
-from search_r1.parsers.search_tags import SearchTagsParser
+from search_r1.parsers.formats.search_tags import SearchTagsParser
 from search_r1.policies.scripted import ScriptedPolicy, ScriptedTurn
 from search_r1.prompts import build_prompt
 from search_r1.rewards import RewardConfig, score

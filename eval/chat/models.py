@@ -16,7 +16,7 @@ from eval.run import Setting, asking_of, read_setting
 from search_r1.client import SearchClient
 from search_r1.launch.errors import LaunchError
 from search_r1.launch.runs import CONFIG
-from search_r1.serve_run import find_trained
+from search_r1.serving.run import find_trained
 
 _PROMPT = "search_r1"  # where neither the run nor --prompt names one
 

@@ -8,7 +8,7 @@ import pytest
 from search_r1.client import RetrieverError
 from search_r1.demo import ByteCodec
 from search_r1.loop import LoopConfig, SearchLoop
-from search_r1.parsers.hermes import HermesParser
+from search_r1.parsers.formats.hermes import HermesParser
 from search_r1.policies.scripted import ScriptedPolicy
 from search_r1.tools.base import ToolError, ToolLimits, ToolResult
 from search_r1.tools.schema import make_schema

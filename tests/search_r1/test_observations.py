@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from search_r1.demo import ByteCodec
 from search_r1.observations import fit_observation as fit
 from search_r1.observations import number_passages
-from search_r1.parsers.search_tags import SearchTagsParser
+from search_r1.parsers.formats.search_tags import SearchTagsParser
 from search_r1.styles import RawStyle
 from search_r1.types import Passage
 

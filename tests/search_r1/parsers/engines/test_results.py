@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_r1.parsers import ParseStatus
-from search_r1.parsers.engine_results import Markers, find_markers, judge
+from search_r1.parsers.engines.results import Markers, find_markers, judge
 from search_r1.types import ToolCall
 
 TAGS = Markers(("<call>",), ("</call>",))

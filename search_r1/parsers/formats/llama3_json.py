@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from search_r1.parsers.bodies import Body, JsonBody, MarkedJson
 from search_r1.parsers.calls import CallError, read_call, read_json
+from search_r1.parsers.formats.bodies import Body, JsonBody, MarkedJson
+from search_r1.parsers.formats.scanner import Item, Scanner, partial_of
+from search_r1.parsers.formats.scanning import ScanningParser
 from search_r1.parsers.results import HEADER_OPEN, LLAMA_MARKERS, write_header_turns
-from search_r1.parsers.scanner import Item, Scanner, partial_of
-from search_r1.parsers.scanning import ScanningParser
 
 PYTHON_TAG = "<|python_tag|>"
 _KEYS = ("name", "type", "function", "parameters", "arguments")

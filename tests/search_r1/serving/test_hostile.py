@@ -9,10 +9,10 @@ from search_r1.assembly import FormatConfig, assemble
 from search_r1.eos_ids import eos_ids_of
 from search_r1.loop import LoopConfig
 from search_r1.observations import number_passages
-from search_r1.parsers.served import ServedParser
 from search_r1.policies.scripted import ScriptedPolicy
 from search_r1.prompts import build_prompt
-from search_r1.serve_format import choose_template
+from search_r1.serving.format import choose_template
+from search_r1.serving.served import ServedParser
 from search_r1.types import Passage
 
 CHATML = (

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from search_r1.parsers.bodies import Body, MarkedJson
 from search_r1.parsers.calls import CallError, make_call, quote, read_call, read_json
-from search_r1.parsers.scanner import BrokenCall, Item, Scanner, partial_of
-from search_r1.parsers.scanning import ScanningParser
+from search_r1.parsers.formats.bodies import Body, MarkedJson
+from search_r1.parsers.formats.scanner import BrokenCall, Item, Scanner, partial_of
+from search_r1.parsers.formats.scanning import ScanningParser
 
 MARKER = "[TOOL_CALLS]"
 _RESULTS_OPEN, _RESULTS_CLOSE = "[TOOL_RESULTS]", "[/TOOL_RESULTS]"

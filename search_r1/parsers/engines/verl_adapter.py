@@ -21,8 +21,8 @@ from search_r1.parsers.base import (
     ToolSchema,
 )
 from search_r1.parsers.calls import dump_arguments
-from search_r1.parsers.engine_parser import EngineParser
-from search_r1.parsers.engine_results import find_markers, judge
+from search_r1.parsers.engines.base import EngineParser
+from search_r1.parsers.engines.results import find_markers, judge
 from search_r1.parsers.requests import adjust_for_tools, tools_of
 
 T = TypeVar("T")

@@ -13,11 +13,11 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from search_r1.parsers.bodies import MAX_DEPTH, Body, UntilTag
 from search_r1.parsers.calls import CallError, make_call, quote
+from search_r1.parsers.formats.bodies import MAX_DEPTH, Body, UntilTag
+from search_r1.parsers.formats.scanner import BrokenCall, Item, Scanner, partial_of
+from search_r1.parsers.formats.scanning import ScanningParser
 from search_r1.parsers.results import HEADER_OPEN, LLAMA_MARKERS, write_header_turns
-from search_r1.parsers.scanner import BrokenCall, Item, Scanner, partial_of
-from search_r1.parsers.scanning import ScanningParser
 from search_r1.types import ToolCall
 
 PYTHON_START, PYTHON_END = "<|python_start|>", "<|python_end|>"
@@ -88,7 +88,7 @@ class _PythonList:
         self._is_escaped = False
 
     def find_end(self, text: str, start: int) -> int | None:
-        """See :class:`search_r1.parsers.bodies.Body`."""
+        """See :class:`search_r1.parsers.formats.bodies.Body`."""
         position = start
         while position < len(text):
             if self._is_escaped:

@@ -11,7 +11,7 @@ from search_r1.parsers import ParseStatus, get_tool_parser
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]  # importing vLLM takes seconds
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "parsers.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "parsers.md"
 TURNS = {
     "search_r1": "I wonder.\n<search>Dracula author</search>",
     "search_r1_hermes": 'So: <tool_call>\n{"name": "search", "arguments": {"query": "é\\"}"}}\n'
@@ -34,13 +34,15 @@ def plugin(tmp_path_factory):
     file = tmp_path_factory.mktemp("plugin") / "mine.py"
     file.write_text(block, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        from search_r1.parsers.served import ServedParser
+        from search_r1.serving.served import ServedParser
 
         for name, value in ServedParser("at_sign", plugin=str(file)).environment().items():
             patch.setenv(name, value)
         from vllm.tool_parsers import ToolParserManager
 
-        ToolParserManager.import_tool_parser(str(PAGE.parents[1] / "search_r1/vllm_plugin.py"))
+        ToolParserManager.import_tool_parser(
+            str(PAGE.parents[1] / "search_r1/serving/vllm_plugin.py")
+        )
     return ToolParserManager
 
 

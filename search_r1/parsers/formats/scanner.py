@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from search_r1.parsers.base import ToolSchema
-from search_r1.parsers.bodies import Body
 from search_r1.parsers.calls import CallError
+from search_r1.parsers.formats.bodies import Body
 from search_r1.types import ToolCall
 
 _MAX_CALLS = 128  # in a turn; more are a loop the model is caught in, not work to do

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from search_r1.parsers.base import ToolSchema
-from search_r1.parsers.bodies import Body, UntilTag
 from search_r1.parsers.calls import HOW_TO_ANSWER, CallError, make_call
-from search_r1.parsers.scanner import Item, Scanner, partial_of
-from search_r1.parsers.scanning import ScanningParser
+from search_r1.parsers.formats.bodies import Body, UntilTag
+from search_r1.parsers.formats.scanner import Item, Scanner, partial_of
+from search_r1.parsers.formats.scanning import ScanningParser
 from search_r1.types import ToolCall
 
 _MAX_QUERY_CHARS = 2000  # servers refuse endless queries, and that must not look like their failure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from search_r1.parsers.scanner import partial_of
+from search_r1.parsers.formats.scanner import partial_of
 
 
 class TurnEnding:

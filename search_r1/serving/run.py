@@ -11,7 +11,7 @@ from typing import Any
 from search_r1.assembly import FormatConfig, form_of
 from search_r1.launch.errors import LaunchError
 from search_r1.launch.runs import CONFIG, last_model
-from search_r1.parsers.served import ServedParser
+from search_r1.serving.served import ServedParser
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,7 +183,7 @@ def test_a_plugin_that_gives_back_what_it_should_not_has_read_no_call(marked_tok
 
     from vllm.tool_parsers import ToolParser
 
-    from search_r1.parsers.vllm_adapter import adapt_class
+    from search_r1.parsers.engines.vllm_adapter import adapt_class
 
     class Careless(ToolParser):
         given = None
@@ -203,7 +203,7 @@ def test_a_plugin_that_gives_back_what_it_should_not_has_read_no_call(marked_tok
 
 
 def test_old_import_paths_end_with_their_context():
-    from search_r1.parsers.vllm_adapter import old_import_paths
+    from search_r1.parsers.engines.vllm_adapter import old_import_paths
 
     with old_import_paths():
         from vllm.entrypoints.openai.tool_parsers.hermes_tool_parser import Hermes2ProToolParser

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from search_r1.parsers.base import ToolSchema
-from search_r1.parsers.bodies import Body, UntilTag
 from search_r1.parsers.calls import CallError, make_call, quote
-from search_r1.parsers.hermes import CALL_CLOSE, CALL_OPEN
+from search_r1.parsers.formats.bodies import Body, UntilTag
+from search_r1.parsers.formats.hermes import CALL_CLOSE, CALL_OPEN
+from search_r1.parsers.formats.scanner import BrokenCall, Item, Scanner, partial_of
+from search_r1.parsers.formats.scanning import ScanningParser
 from search_r1.parsers.results import RESPONSE_CLOSE, RESPONSE_OPEN, write_tool_responses
-from search_r1.parsers.scanner import BrokenCall, Item, Scanner, partial_of
-from search_r1.parsers.scanning import ScanningParser
 from search_r1.types import ToolCall
 
 _FUNCTION, _FUNCTION_CLOSE = "<function=", "</function>"

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from search_r1.parsers.base import ToolSchema
-from search_r1.parsers.bodies import Body, UntilTag
 from search_r1.parsers.calls import CallError, read_call, read_json
+from search_r1.parsers.formats.bodies import Body, UntilTag
+from search_r1.parsers.formats.scanner import Item, Scanner, partial_of
+from search_r1.parsers.formats.scanning import ScanningParser
 from search_r1.parsers.results import RESPONSE_CLOSE, RESPONSE_OPEN, write_tool_responses
-from search_r1.parsers.scanner import Item, Scanner, partial_of
-from search_r1.parsers.scanning import ScanningParser
 from search_r1.types import ToolCall
 
 CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"

@@ -15,14 +15,14 @@ from search_r1.format_check import check_calls, check_format
 from search_r1.launch.errors import LaunchError, UsageError
 from search_r1.loop import LoopConfig
 from search_r1.parsers import ToolParser, get_tool_parser, load_tool_parser_plugin
+from search_r1.parsers.formats.search_tags import SearchTagsParser
 from search_r1.parsers.results import defuse, in_order
-from search_r1.parsers.search_tags import SearchTagsParser
-from search_r1.parsers.served import ServedParser
 from search_r1.prompts import build_prompt, prompt_names
+from search_r1.serving.served import ServedParser
 from search_r1.tokens import HfCodec
 from search_r1.types import Passage
 
-_TEMPLATES = Path(__file__).parent / "chat_templates"
+_TEMPLATES = Path(__file__).parents[1] / "chat_templates"
 SEARCH_TAGS_PROMPT = "two_shot"
 
 _QUESTION, _TURN, _NEXT = "\u2055q.", "\u2055t.", "\u2055n."  # marks no template knows

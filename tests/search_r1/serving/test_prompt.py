@@ -8,9 +8,9 @@ import pytest
 from search_r1.assembly import FormatConfig, assemble
 from search_r1.launch.errors import LaunchError, UsageError
 from search_r1.loop import LoopConfig
-from search_r1.parsers.served import ServedParser
 from search_r1.prompts import build_prompt
-from search_r1.serve_format import choose_template
+from search_r1.serving.format import choose_template
+from search_r1.serving.served import ServedParser
 
 PROMPT = "two_shot_hermes"
 SEARCH_CALL = '<tool_call>\n{"name": "search", "arguments": {"query": "Émile Zola"}}\n</tool_call>'

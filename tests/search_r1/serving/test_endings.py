@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_r1.parsers.endings import TurnEnding
+from search_r1.serving.endings import TurnEnding
 
 ENDINGS = ["<|im_end|>", "<|end|>", "</s>", "d|>", ""]
 PIECES = st.lists(st.sampled_from([*ENDINGS, "<|", "<|im", "_end", "|>", "<", "a", "é\n"]))

@@ -15,16 +15,16 @@ from search_r1.parsers.base import (
     ToolParser,
     ToolSchema,
 )
-from search_r1.parsers.bodies import Body
 from search_r1.parsers.calls import HOW_TO_ANSWER, dump_arguments
+from search_r1.parsers.formats.bodies import Body
+from search_r1.parsers.formats.scanner import BrokenCall, Item, Scanner
 from search_r1.parsers.requests import adjust_for_tools, tools_of
 from search_r1.parsers.results import defuse
-from search_r1.parsers.scanner import BrokenCall, Item, Scanner
 from search_r1.types import ToolCall
 
 
 class ScanningParser(ToolParser):
-    """A format, written as a :class:`search_r1.parsers.scanner.Grammar`.
+    """A format, written as a :class:`search_r1.parsers.formats.scanner.Grammar`.
 
     Attributes:
         has_special_markers: True when models write the markers as special tokens.
@@ -46,15 +46,15 @@ class ScanningParser(ToolParser):
 
     @abstractmethod
     def body(self, opening: str) -> Body:
-        """See :class:`search_r1.parsers.scanner.Grammar`, as for the next two."""
+        """See :class:`search_r1.parsers.formats.scanner.Grammar`, as for the next two."""
 
     @abstractmethod
     def read(self, raw: str, turn: Scanner) -> Iterable[Item]:
-        """See :class:`search_r1.parsers.scanner.Grammar`."""
+        """See :class:`search_r1.parsers.formats.scanner.Grammar`."""
 
     @abstractmethod
     def unclosed(self, raw: str) -> tuple[int, str]:
-        """See :class:`search_r1.parsers.scanner.Grammar`."""
+        """See :class:`search_r1.parsers.formats.scanner.Grammar`."""
 
     @abstractmethod
     def write_results(self, texts: Sequence[str]) -> str:

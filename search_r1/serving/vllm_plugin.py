@@ -29,9 +29,9 @@ from search_r1.parsers import (
     tool_parser_names,
 )
 from search_r1.parsers.calls import dump_arguments
-from search_r1.parsers.endings import TurnEnding
 from search_r1.parsers.requests import adjust_for_tools
-from search_r1.parsers.served import name_in_vllm, read_served_parser
+from search_r1.serving.endings import TurnEnding
+from search_r1.serving.served import name_in_vllm, read_served_parser
 
 
 class _ServedParser(ToolParser):  # type: ignore[misc]  # vLLM is read as Any

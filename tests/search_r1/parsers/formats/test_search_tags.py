@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_r1.parsers import ParseStatus
-from search_r1.parsers.search_tags import SearchTagsParser
+from search_r1.parsers.formats.search_tags import SearchTagsParser
 
 PARSER = SearchTagsParser()
 

@@ -8,9 +8,9 @@ import pytest
 
 from search_r1.launch.errors import LaunchError, UsageError
 from search_r1.parsers import get_tool_parser
-from search_r1.parsers.served import ServedParser, name_in_vllm, read_served_parser
 from search_r1.prompts import build_prompt
-from search_r1.serve_format import choose_template, load_parser
+from search_r1.serving.format import choose_template, load_parser
+from search_r1.serving.served import ServedParser, name_in_vllm, read_served_parser
 
 SEARCH = {"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}
 CHATML = (

@@ -1,6 +1,6 @@
 """Every tool parser of the installed vLLM as a parser of rollouts: ``vllm:hermes``, ``vllm:xlam``.
 
-vLLM's parsers say which calls they read, not that one was broken; :mod:`engine_results` says when
+vLLM's parsers say which calls they read, not that one was broken; :mod:`results` says when
 that shows. They know no stop strings either: a turn ends with the model's end-of-turn token, or at
 the strings given as the option ``stop``.
 """
@@ -18,10 +18,10 @@ from search_r1.parsers.base import (
     ToolParser,
     ToolSchema,
 )
-from search_r1.parsers.engine_parser import EngineParser
-from search_r1.parsers.engine_results import find_markers, judge
+from search_r1.parsers.engines.base import EngineParser
+from search_r1.parsers.engines.results import find_markers, judge
+from search_r1.parsers.engines.vllm_old_paths import old_import_paths
 from search_r1.parsers.requests import adjust_for_tools
-from search_r1.parsers.vllm_old_paths import old_import_paths
 
 __all__ = ["adapt", "adapt_class", "old_import_paths"]
 
