@@ -26,8 +26,8 @@ from search_r1.eos_ids import eos_ids_of
 from search_r1.loop import LoopConfig
 from search_r1.parsers.base import ToolParser
 from search_r1.policies.scripted import ScriptedPolicy
-from search_r1.progress import ProgressFile
 from search_r1.prompts import build_prompt
+from search_r1.runs.progress import ProgressFile
 from search_r1.tokens import Codec
 from search_r1.types import Generation, StopReason, ToolCall, Trajectory
 

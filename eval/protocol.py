@@ -16,9 +16,9 @@ from eval.benchmarks import fingerprint, overlap
 from eval.evaluator import Asking
 from eval.manifest import Manifest, describe_questions, installed_versions
 from search_r1.client import SearchClientConfig
-from search_r1.launch.summary import code_commit
 from search_r1.prompts import build_prompt
 from search_r1.rows import Row
+from search_r1.summary.summarize import code_commit
 
 
 async def describe_corpus(config: SearchClientConfig) -> dict[str, Any]:

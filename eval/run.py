@@ -43,9 +43,9 @@ from eval.tally import Tally
 from search_r1.assembly import FormatConfig, LoopParts, form_of
 from search_r1.client import SearchClient, SearchClientConfig
 from search_r1.loop import LoopConfig
-from search_r1.progress import ProgressFile
 from search_r1.rewards import RewardConfig
 from search_r1.rows import Row
+from search_r1.runs.progress import ProgressFile
 from search_r1.tokens import HfCodec
 
 

@@ -14,8 +14,8 @@ from eval.evaluator import Asking
 from eval.protocol import describe_corpus
 from eval.run import Setting, asking_of, read_setting
 from search_r1.client import SearchClient
-from search_r1.launch.errors import LaunchError
-from search_r1.launch.runs import CONFIG
+from search_r1.errors import LaunchError
+from search_r1.runs.layout import CONFIG
 from search_r1.serving.run import find_trained
 
 _PROMPT = "search_r1"  # where neither the run nor --prompt names one

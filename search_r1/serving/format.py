@@ -11,8 +11,8 @@ from typing import Any
 from search_r1.assembly import FormatConfig, assemble
 from search_r1.chat_template import result_markers
 from search_r1.eos_ids import eos_ids_of
+from search_r1.errors import LaunchError, UsageError
 from search_r1.format_check import check_calls, check_format
-from search_r1.launch.errors import LaunchError, UsageError
 from search_r1.loop import LoopConfig
 from search_r1.parsers import ToolParser, get_tool_parser, load_tool_parser_plugin
 from search_r1.parsers.formats.search_tags import SearchTagsParser

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from search_r1.assembly import FormatConfig, form_of
-from search_r1.launch.errors import LaunchError
-from search_r1.launch.runs import CONFIG, last_model
+from search_r1.errors import LaunchError
+from search_r1.runs.layout import CONFIG, last_model
 from search_r1.serving.served import ServedParser
 
 

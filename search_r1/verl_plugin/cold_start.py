@@ -32,10 +32,10 @@ from search_r1.cold_start import (
     ColdStartConfig,
     inputs_of,
 )
-from search_r1.launch.presets import compose_from_verl
-from search_r1.launch.runs import write_json
-from search_r1.launch.services import free_port
-from search_r1.progress import ProgressFile
+from search_r1.configs.presets import compose_from_verl
+from search_r1.processes.service import free_port
+from search_r1.runs.layout import write_json
+from search_r1.runs.progress import ProgressFile
 from search_r1.verl_plugin.trainer import AppendingFileLogger
 
 _CHECKPOINTS = "checkpoints"

@@ -8,7 +8,7 @@ from typing import Any
 
 from search_r1.client import SearchClient
 from search_r1.policies import Policy
-from search_r1.progress import ProgressFile
+from search_r1.runs.progress import ProgressFile
 from search_r1.types import Generation
 
 IS_VALIDATION = "is_validation"  # the column by which the trainer tells agent loops what a batch is

@@ -14,8 +14,8 @@ from search_r1.assembly import FormatConfig, assemble
 from search_r1.client import RetrieverUnavailable
 from search_r1.loop import LoopConfig
 from search_r1.policies.scripted import ScriptedPolicy
-from search_r1.progress import ProgressFile
 from search_r1.rewards import RewardConfig
+from search_r1.runs.progress import ProgressFile
 from search_r1.types import Passage
 from tests.browser import open_browser
 

@@ -6,7 +6,7 @@ import jinja2
 import pytest
 
 from search_r1.assembly import FormatConfig, assemble
-from search_r1.launch.errors import LaunchError, UsageError
+from search_r1.errors import LaunchError, UsageError
 from search_r1.loop import LoopConfig
 from search_r1.prompts import build_prompt
 from search_r1.serving.format import choose_template

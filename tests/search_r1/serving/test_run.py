@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from search_r1.launch.presets import compose
+from search_r1.configs.presets import compose
 from search_r1.serve import main
 
 CHATML = (
