@@ -24,16 +24,12 @@ from search_r1.launch.progress.outlook import Outlook, ask, probe_command
 from search_r1.launch.progress.screen import say
 from search_r1.launch.progress.watch import StepLines, watch
 from search_r1.launch.retriever import retriever_command, wait_ready
-from search_r1.processes import marked
+from search_r1.processes import logs, marked, ray_dir, signals
 from search_r1.processes.environment import base_environment
 from search_r1.processes.guardian import Guardian
-from search_r1.processes.logs import last_errors
 from search_r1.processes.peak_memory import MemorySampler
-from search_r1.processes.ray_dir import drop_ray_dir, make_ray_dir
 from search_r1.processes.service import HOST, Service, run_here
-from search_r1.processes.signals import signals_raise
-from search_r1.runs import layout
-from search_r1.runs.places import root_dir
+from search_r1.runs import layout, places
 
 _READY_TIMEOUT_S = 600.0  # a large index takes minutes to load
 _EXIT_GRACE_S = 15.0  # Ray's daemons end by themselves within seconds
@@ -49,7 +45,7 @@ def run(preset: str, overrides: Sequence[str], command: Sequence[str]) -> None:
         command: What the user typed, for the notes.
     """
     run_id = uuid.uuid4().hex
-    with signals_raise(run_id):
+    with signals.signals_raise(run_id):
         say(f"Composing and checking the preset {preset} ...")
         plan = request_plan(preset, overrides)
         say(f"This run goes to {plan['run_dir']}")
@@ -102,9 +98,9 @@ class Run:
         self._uses_quickstart = preflight.uses_quickstart(self.config)
         if not self._uses_quickstart:
             preflight.require_ready(self.config)
-        self._ray_dir = make_ray_dir()
-        logs = self.run_dir / "logs" / "ray"
-        stack.callback(lambda: drop_ray_dir(self._ray_dir, logs if self._has_failed else None))
+        self._ray_dir = ray_dir.make()
+        kept = self.run_dir / "logs" / "ray"
+        stack.callback(lambda: ray_dir.drop(self._ray_dir, kept if self._has_failed else None))
         self._guardian = Guardian(run_id, self._ray_dir)
         stack.callback(self._guardian.dismiss)
         self._sampler = MemorySampler(run_id, [self._guardian.pid])
@@ -199,7 +195,7 @@ class Run:
         if code != 0:
             raise LaunchError(
                 f"the {child.name} ended with exit code {code}. The last errors of {service.log}:\n"
-                f"{last_errors(service.output())}"
+                f"{logs.last_errors(service.output())}"
             )
 
     def _write_config(self) -> None:
@@ -234,7 +230,7 @@ class Run:
         if code != 0:
             raise LaunchError(
                 f"training ended with exit code {code}. The last errors of {trainer.log}:\n"
-                f"{last_errors(trainer.output())}"
+                f"{logs.last_errors(trainer.output())}"
             )
         self._has_failed = False
 
@@ -261,7 +257,7 @@ class Run:
         stages.summarize(self.run_dir, is_shown)
 
     def _start(self, name: str, command: list[str], log: str, env: Mapping[str, str]) -> Service:
-        service = Service(name, command, self.run_dir / "logs" / log, env, root_dir())
+        service = Service(name, command, self.run_dir / "logs" / log, env, places.root_dir())
         return self._stack.enter_context(service)
 
     def _require_retriever(self) -> None:

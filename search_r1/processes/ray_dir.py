@@ -8,18 +8,18 @@ import tempfile
 from pathlib import Path
 
 
-def make_ray_dir() -> Path:
+def make() -> Path:
     """Make a folder whose path leaves room for Ray's sockets, which may have 107 characters."""
     configured = tempfile.gettempdir()
     place = configured if len(os.fsencode(configured)) <= 20 else "/tmp"
     return Path(tempfile.mkdtemp(prefix="sr1_", dir=place))
 
 
-def drop_ray_dir(folder: Path, logs_to: Path | None) -> None:
+def drop(folder: Path, logs_to: Path | None) -> None:
     """Remove the folder.
 
     Args:
-        folder: What :func:`make_ray_dir` gave.
+        folder: What :func:`make` gave.
         logs_to: Where Ray's logs go first; None drops them too.
     """
     logs = folder / "ray" / "session_latest" / "logs"

@@ -126,7 +126,7 @@ def test_every_package_is_in_the_wheel_and_type_checked() -> None:
     assert found == {*PACKAGES, *NOT_SHIPPED}
 
 
-@pytest.mark.parametrize("package", ["retriever", "benchmarks"])
+@pytest.mark.parametrize("package", ["search_r1", "retriever", "benchmarks"])
 def test_the_tests_lie_as_what_they_test_does(package: str) -> None:
     rooms = {path.parent for path in (ROOT / "tests" / package).rglob("test_*.py")}
     missing = [room for room in rooms if not (ROOT / room.relative_to(ROOT / "tests")).is_dir()]
