@@ -6,7 +6,8 @@ import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from search_r1.client.client import SearchClient, SearchClientConfig, SearchCounters
+from search_r1.client.client import SearchClient, SearchCounters
+from search_r1.client.config import SearchClientConfig
 from search_r1.types import Passage
 
 _T = TypeVar("_T")

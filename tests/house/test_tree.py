@@ -63,6 +63,11 @@ def test_the_core_pulls_no_engine() -> None:
     assert loaded_by(f"import {', '.join(core())}") & set(HEAVY) == set()
 
 
+def test_the_launcher_lives_as_long_as_the_run_and_stays_small() -> None:
+    heavy = {*HEAVY, "httpx", "hydra", "matplotlib", "numpy", "pyarrow"}
+    assert loaded_by("import search_r1.launch.run") & heavy == set()
+
+
 def test_the_contract_of_the_core_is_about_what_contributing_promises() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     promise = re.search(r"The core \((.*?)\)", text, re.DOTALL)
