@@ -16,7 +16,7 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-class Asked(Protocol):
+class QuestionLike(Protocol):
     """What is needed of a question, whoever read it."""
 
     @property
@@ -93,7 +93,7 @@ def answer_recall(
     return sum(answered) / len(answered) if answered else 0.0
 
 
-def has_answer(question: Asked, hits: Sequence[Hit]) -> bool:
+def has_answer(question: QuestionLike, hits: Sequence[Hit]) -> bool:
     """True when a telling gold answer stands, as whole words, in a title or text of the hits.
 
     Not telling are answers of fewer than three characters, which turn up by accident, and answers

@@ -25,7 +25,7 @@ from search_r1.verl_plugin.progress_rollout import RolloutProgress
 from search_r1.verl_plugin.settings import SearchSettings, read_settings
 
 
-class Shared:
+class ProcessParts:
     """Settings, retriever client and loop parts of one training process.
 
     Args:
@@ -59,13 +59,13 @@ class Shared:
 _BATCH = 4096  # prompts that are tokenised at once
 _SLACK = 32  # tokens by which one prompt's template may take more than another's
 
-_shared: dict[int, Shared] = {}
+_shared: dict[int, ProcessParts] = {}
 
 
-def shared(config: DictConfig, tokenizer: Any) -> Shared:
+def shared(config: DictConfig, tokenizer: Any) -> ProcessParts:
     """Give this process's shared parts; verl makes an agent loop for every trajectory."""
     if id(config) not in _shared:
-        _shared[id(config)] = Shared(config, tokenizer)
+        _shared[id(config)] = ProcessParts(config, tokenizer)
     return _shared[id(config)]
 
 
@@ -76,7 +76,7 @@ def check_prompts(config: DictConfig) -> None:
         ValueError: If something does not fit together; the message says what to change.
     """
     try:
-        made = Shared(config, load_tokenizer(config.actor_rollout_ref.model))
+        made = ProcessParts(config, load_tokenizer(config.actor_rollout_ref.model))
     except ToolFailedError as error:
         raise ValueError(f"a tool of search_r1.tools cannot be used: {error}") from error
     try:
@@ -108,7 +108,7 @@ def load_tokenizer(model: DictConfig) -> Any:
     return tokenizer
 
 
-def _check_file(made: Shared, file: str, limit: int) -> None:
+def _check_file(made: ProcessParts, file: str, limit: int) -> None:
     """Check the rows of a question file, their prompts' length, and the first one's format."""
     rows = read_rows(file, needs_question=made.settings.form.prompt is not None)
     prompts: Iterator[Sequence[Message]] = (
@@ -133,6 +133,6 @@ def _text(messages: Sequence[Message]) -> str:
     return "".join(str(message["content"]) for message in messages)
 
 
-async def _close(made: Shared) -> None:
+async def _close(made: ProcessParts) -> None:
     await made.parts.tools.aclose()
     await made.client.aclose()

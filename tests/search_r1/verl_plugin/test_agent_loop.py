@@ -47,7 +47,11 @@ def roll_out(tmp_path, bpe_tokenizer):
     def run(*texts, error=None, own_reward=None, prompt_length=64, **columns):
         config = OmegaConf.create(
             {
-                "search_r1": {"loop": {"max_nudges": 0, "top_k": 1}, "run_dir": str(tmp_path)},
+                "search_r1": {
+                    "top_k": 1,
+                    "loop": {"max_nudges": 0},
+                    "run_dir": str(tmp_path),
+                },
                 "actor_rollout_ref": {
                     "model": {"path": str(tmp_path)},
                     "rollout": {"prompt_length": prompt_length},
