@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from verl.utils.fs import copy_to_local
 from verl.utils.tokenizer import hf_tokenizer
 
@@ -35,6 +35,8 @@ class ProcessParts:
 
     def __init__(self, config: DictConfig, tokenizer: Any) -> None:
         self.settings: SearchSettings = read_settings(config)
+        if not self.settings.is_observation_masked:
+            _require_own_logprobs(config)
         self.client = SearchClient(self.settings.retriever.client)
         self.progress = RolloutProgress(ProgressFile(self.settings.run_dir, "rollout"), self.client)
         self.eos_ids = eos_ids_of(config.actor_rollout_ref.model.path, tokenizer)
@@ -88,6 +90,15 @@ def check_prompts(config: DictConfig) -> None:
                 _check_file(made, file, config.data.max_prompt_length)
     finally:
         asyncio.run(_close(made))
+
+
+def _require_own_logprobs(config: DictConfig) -> None:
+    """Refuse to train on observations with the rollout's log-probs: it never sampled them."""
+    if OmegaConf.select(config, "algorithm.rollout_correction.bypass_mode"):
+        raise ValueError(
+            "search_r1.is_observation_masked is false, but the rollout's log-probs serve as the "
+            "old ones, and observations have none; set algorithm.rollout_correction.bypass_mode=false."
+        )
 
 
 def too_long(length: int, limit: int, messages: Sequence[Message]) -> str:

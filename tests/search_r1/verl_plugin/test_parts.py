@@ -45,6 +45,14 @@ def test_a_prompt_in_another_format_than_the_parsers_is_refused(config_of):
     check_prompts(config_of(parser="hermes", is_format_checked=False))
 
 
+def test_observations_are_not_trained_on_with_log_probs_they_never_had(config_of):
+    config = config_of(is_observation_masked=False)
+    check_prompts(config)
+    config.algorithm = {"rollout_correction": {"bypass_mode": True}}
+    with pytest.raises(ValueError, match="set algorithm"):
+        check_prompts(config)
+
+
 @pytest.mark.parametrize("stage", ["cold_start", "evaluation"])
 def test_stages_in_a_format_that_writes_no_calls_are_refused(config_of, stage):
     section = {stage: {"questions": "q.parquet"}, "is_format_checked": False}
