@@ -97,7 +97,8 @@ def _require_own_logprobs(config: DictConfig) -> None:
     if OmegaConf.select(config, "algorithm.rollout_correction.bypass_mode"):
         raise ValueError(
             "search_r1.is_observation_masked is false, but the rollout's log-probs serve as the "
-            "old ones, and observations have none; set algorithm.rollout_correction.bypass_mode=false."
+            "old ones, and observations have none; set "
+            "algorithm.rollout_correction.bypass_mode=false."
         )
 
 
