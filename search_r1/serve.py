@@ -33,7 +33,7 @@ from search_r1.serving.format import (
     load_parser,
     open_tokenizer,
 )
-from search_r1.serving.run import Trained, find_trained
+from search_r1.serving.run import TrainedModel, find_trained
 from search_r1.serving.served import ServedParser, name_in_vllm
 
 PLUGIN = Path(__file__).parent / "serving" / "vllm_plugin.py"
@@ -134,7 +134,7 @@ def _main(argv: Sequence[str] | None) -> int:
     return _run(command, environment, trained.model, options.host, port)
 
 
-def _choose_parser(options: argparse.Namespace, trained: Trained) -> ServedParser:
+def _choose_parser(options: argparse.Namespace, trained: TrainedModel) -> ServedParser:
     """Give the parser of the command line, or the one of the run with what is given beside it."""
     parser = ServedParser(options.parser) if options.parser else trained.parser
     given = parser.options if options.parser_options is None else options.parser_options

@@ -44,10 +44,15 @@ def roll_out(tmp_path, bpe_tokenizer):
     """Run one trajectory of a row; the retriever gives a passage, or raises ``error``."""
     bpe_tokenizer.save_pretrained(tmp_path)
 
-    def run(*texts, error=None, own_reward=None, prompt_length=64, **columns):
+    def run(*texts, error=None, own_reward=None, prompt_length=64, is_masked=True, **columns):
         config = OmegaConf.create(
             {
-                "search_r1": {"loop": {"max_nudges": 0, "top_k": 1}, "run_dir": str(tmp_path)},
+                "search_r1": {
+                    "top_k": 1,
+                    "is_observation_masked": is_masked,
+                    "loop": {"max_nudges": 0},
+                    "run_dir": str(tmp_path),
+                },
                 "actor_rollout_ref": {
                     "model": {"path": str(tmp_path)},
                     "rollout": {"prompt_length": prompt_length},
@@ -102,6 +107,17 @@ def test_a_trajectory_that_the_retriever_lost_is_masked_out_of_learning(roll_out
     assert output.response_mask == [0] * len(output.response_ids)
     assert output.reward_score == 0.0
     assert output.extra_fields["reward_extra_info"]["lost"] == 1.0
+
+
+def test_without_the_observation_mask_all_is_learned_from_and_the_record_says_who_wrote_it(
+    roll_out,
+):
+    output = roll_out(SEARCH, ANSWER, is_masked=False)
+    assert output.response_mask == [1] * len(output.response_ids)
+    assert 0 in output.extra_fields["trajectory"]["response_mask"]
+    assert not any(
+        roll_out(SEARCH, error=RetrieverUnavailable("down"), is_masked=False).response_mask
+    )
 
 
 def test_a_trajectory_that_the_engine_never_began_is_one_masked_token(roll_out, bpe_tokenizer):
