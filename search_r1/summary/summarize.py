@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import platform
 import subprocess
@@ -230,11 +231,9 @@ def code_commit() -> str | None:
 
 def main(argv: list[str] | None = None) -> int:
     """Write summary.json and curves.png of a run, and print the table."""
-    arguments = sys.argv[1:] if argv is None else argv
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m search_r1.summary RUN_DIR\n")
-        return 2
-    run_dir = Path(arguments[0])
+    parser = argparse.ArgumentParser(prog="python -m search_r1.summary", description=main.__doc__)
+    parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="runs/PRESET/TIMESTAMP")
+    run_dir = parser.parse_args(argv).run_dir
     try:
         summary = summarize(run_dir)
     except (LaunchError, OSError) as error:
