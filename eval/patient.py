@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from data_prep.steps import DataPrepError, say
-from search_r1.client import RetrieverBadRequest, RetrieverError, SearchClient
+from search_r1.client import SearchClient
+from search_r1.errors import RetrieverBadRequest, RetrieverError
 from search_r1.policies import Policy
 from search_r1.policies.completions import ServerRefused, ServerUnavailable
 from search_r1.types import Generation, Passage

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from search_r1.client.config import SearchClientConfig
-from search_r1.client.wire import (
+from search_r1.errors import (
     RetrieverBadReply,
     RetrieverBadRequest,
     RetrieverError,

@@ -15,15 +15,8 @@ import httpx
 from contract import PATH, TIMEOUT_HEADER
 from search_r1.client.config import SearchClientConfig
 from search_r1.client.failover import Attempts, Endpoints
-from search_r1.client.wire import (
-    AttemptFailedError,
-    RetrieverBadReply,
-    RetrieverError,
-    RetrieverUnavailable,
-    encode_request,
-    excerpt,
-    read_reply,
-)
+from search_r1.client.wire import AttemptFailedError, encode_request, excerpt, read_reply
+from search_r1.errors import RetrieverBadReply, RetrieverError, RetrieverUnavailable
 from search_r1.types import Passage
 
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from search_r1.client.config import SearchClientConfig
-from search_r1.client.wire import AttemptFailedError, RetrieverError, RetrieverUnavailable
+from search_r1.client.wire import AttemptFailedError
+from search_r1.errors import RetrieverError, RetrieverUnavailable
 
 _MAX_DOUBLINGS = 60  # far above any pause; keeps the power within a float
 

@@ -1,4 +1,4 @@
-"""What goes over the wire to a retrieval server and back, and the errors that come of it.
+"""What goes over the wire to a retrieval server and back.
 
 The shapes are Search-R1's ``POST /retrieve``. Nothing here does I/O.
 """
@@ -9,25 +9,10 @@ from typing import Literal
 import orjson
 
 from contract import RETRY_AFTER_HEADER, TOKEN_VARIABLE, Request, ScoredRow
+from search_r1.errors import RetrieverBadReply, RetrieverBadRequest
 from search_r1.types import Passage
 
 _RETRIED_STATUS = (502, 503, 504)
-
-
-class RetrieverError(Exception):
-    """The retriever gave no usable answer. The message is for people, never for the model."""
-
-
-class RetrieverUnavailable(RetrieverError):  # noqa: N818
-    """Every attempt met a connection error, a timeout, or a busy server."""
-
-
-class RetrieverBadRequest(RetrieverError):  # noqa: N818
-    """The server refused the request as wrong (status 4xx); asking again would not help."""
-
-
-class RetrieverBadReply(RetrieverError):  # noqa: N818
-    """The server failed, or answered with something that is not a list of passages per query."""
 
 
 class AttemptFailedError(Exception):

@@ -11,7 +11,7 @@ from eval.evaluator import Evaluator, ModelSetup
 from eval.methods import METHODS, decoding_named
 from eval.tally import Tally
 from search_r1.assembly import FormatConfig, assemble
-from search_r1.client import RetrieverUnavailable
+from search_r1.errors import RetrieverUnavailable
 from search_r1.loop import LoopConfig
 from search_r1.policies.scripted import ScriptedPolicy
 from search_r1.rewards import RewardConfig

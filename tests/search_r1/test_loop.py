@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from search_r1.client import RetrieverError
+from search_r1.errors import RetrieverError
 from search_r1.loop import LoopConfig, SearchLoop
 from search_r1.parsers.formats.search_tags import SearchTagsParser
 from search_r1.policies.scripted import ScriptedPolicy, ScriptedTurn

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from search_r1.client import RetrieverError
+from search_r1.errors import RetrieverError
 from search_r1.loop import LoopConfig, SearchLoop
 from search_r1.parsers import get_tool_parser
 from search_r1.policies.scripted import ScriptedPolicy

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from search_r1.tools.base import ToolError
+from search_r1.errors import ToolError
 from search_r1.tools.redaction import Secrets, check_header, is_header_value
 from search_r1.tools.templates import Template, fill_tree, parse_tree, templates_of, to_text
 

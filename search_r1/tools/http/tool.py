@@ -12,7 +12,8 @@ import httpx
 import orjson
 
 from search_r1.client.wire import read_retry_after_s
-from search_r1.tools.base import ToolError, ToolFailedError, ToolLimits, ToolResult
+from search_r1.errors import ToolError, ToolFailedError
+from search_r1.tools.base import ToolLimits, ToolResult
 from search_r1.tools.http.request import HttpRequest, RequestTemplate
 from search_r1.tools.schema import make_schema
 from search_r1.tools.templates import find_path, to_text

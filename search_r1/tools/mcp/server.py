@@ -14,7 +14,7 @@ import httpx2
 from mcp import Client, MCPError, StdioServerParameters, types
 from mcp.client.streamable_http import streamable_http_client
 
-from search_r1.tools.base import ToolFailedError
+from search_r1.errors import ToolFailedError
 from search_r1.tools.mcp.address import McpAddress
 from search_r1.tools.redaction import Secrets, check_header
 from search_r1.tools.templates import fill_variables, parse_template

@@ -9,7 +9,8 @@ from typing import Any
 
 from mcp import MCPError, types
 
-from search_r1.tools.base import ToolError, ToolFailedError, ToolLimits, ToolResult
+from search_r1.errors import ToolError, ToolFailedError
+from search_r1.tools.base import ToolLimits, ToolResult
 from search_r1.tools.mcp.address import McpAddress
 from search_r1.tools.mcp.server import McpServer
 from search_r1.tools.schema import make_schema

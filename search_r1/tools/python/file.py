@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from search_r1.errors import ToolError
 from search_r1.python_files import import_python_file, module_name_of
-from search_r1.tools.base import ToolError, ToolResult
+from search_r1.tools.base import ToolResult
 from search_r1.tools.python.signatures import FunctionArguments
 
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from search_r1.tools.base import ToolError, ToolFailedError, ToolLimits, ToolResult
+from search_r1.errors import ToolError, ToolFailedError
+from search_r1.tools.base import ToolLimits, ToolResult
 from search_r1.types import Passage
 
 _WORKER = "search_r1.tools.python.worker"

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search_r1.tools.base import ToolError, ToolFailedError, ToolLimits, ToolResult
+from search_r1.errors import ToolError, ToolFailedError
+from search_r1.tools.base import ToolLimits, ToolResult
 from search_r1.tools.python.file import bind, load_function, to_result
 from search_r1.tools.python.process import FunctionProcess
 from search_r1.tools.python.signatures import FunctionArguments

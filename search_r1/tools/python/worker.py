@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from search_r1.tools.base import ToolError, ToolFailedError
+from search_r1.errors import ToolError, ToolFailedError
 from search_r1.tools.python.file import bind, load_function, to_result
 from search_r1.tools.python.signatures import FunctionArguments
 

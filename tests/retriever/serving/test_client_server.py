@@ -7,12 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from retriever.serving.limits import Limits
-from search_r1.client import (
-    RetrieverBadRequest,
-    RetrieverUnavailable,
-    SearchClientConfig,
-    SyncSearchClient,
-)
+from search_r1.client import SearchClientConfig, SyncSearchClient
+from search_r1.errors import RetrieverBadRequest, RetrieverUnavailable
 
 
 @contextlib.contextmanager

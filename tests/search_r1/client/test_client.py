@@ -6,15 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from search_r1.client import (
+from search_r1.client import SearchClient, SearchClientConfig, SearchCounters, SyncSearchClient
+from search_r1.errors import (
     RetrieverBadReply,
     RetrieverBadRequest,
     RetrieverError,
     RetrieverUnavailable,
-    SearchClient,
-    SearchClientConfig,
-    SearchCounters,
-    SyncSearchClient,
 )
 from search_r1.types import Passage
 

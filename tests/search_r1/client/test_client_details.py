@@ -6,13 +6,9 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from search_r1.client import (
-    RetrieverUnavailable,
-    SearchClient,
-    SearchClientConfig,
-    SearchCounters,
-)
+from search_r1.client import SearchClient, SearchClientConfig, SearchCounters
 from search_r1.client.wire import AttemptFailedError
+from search_r1.errors import RetrieverUnavailable
 from search_r1.types import Passage
 
 HITS = [[Passage("7", "T", "x", 0.5)]]

@@ -5,12 +5,8 @@ import time
 
 import pytest
 
-from search_r1.client import (
-    RetrieverBadReply,
-    RetrieverUnavailable,
-    SearchClientConfig,
-    SyncSearchClient,
-)
+from search_r1.client import SearchClientConfig, SyncSearchClient
+from search_r1.errors import RetrieverBadReply, RetrieverUnavailable
 from search_r1.types import Passage
 
 HITS = [[Passage("7", "T", "x", 0.5)]]

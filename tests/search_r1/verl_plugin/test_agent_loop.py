@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
-from search_r1.client.wire import RetrieverUnavailable
+from search_r1.errors import RetrieverUnavailable
 from search_r1.types import Passage
 from search_r1.verl_plugin.agent_loop import SearchAgentLoop
 from search_r1.verl_plugin.parts import shared

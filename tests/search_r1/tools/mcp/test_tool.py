@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from search_r1.tools.base import ToolFailedError, ToolLimits
+from search_r1.errors import ToolFailedError
+from search_r1.tools.base import ToolLimits
 from search_r1.tools.mcp.address import McpAddress
 from search_r1.tools.mcp.tool import open_tools
 from search_r1.tools.toolbox import ToolBox
