@@ -52,7 +52,8 @@ def config_of(tmp_path, bpe_tokenizer, url):
         return {
             "search_r1": {
                 "prompt": "bare",
-                "loop": {"top_k": 1, "max_nudges": 0} | (loop or {}),
+                "top_k": 1,
+                "loop": {"max_nudges": 0} | (loop or {}),
                 "retriever": {"client": client or {"url": url}},
                 "cold_start": cold_start,
                 "run_dir": str(tmp_path / "run"),

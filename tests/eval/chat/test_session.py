@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from eval.chat.session import CHAT_METHODS, Question
-from search_r1.errors import RetrieverUnavailable
 
 
 async def events_of(session, text, **how):
@@ -63,7 +62,7 @@ async def test_a_retriever_that_is_away_ends_the_answer_and_is_named(session, se
     searcher.failures = 100
     end = (await events_of(session, "who is number 1?"))[-1]
     assert (end["stop_reason"], end["prediction"]) == ("retriever_failed", None)
-    assert RetrieverUnavailable.__name__ in end["problem"]
+    assert "down" in end["problem"]
 
 
 async def test_who_stops_listening_stops_the_model_and_the_next_is_answered(session, gate):
