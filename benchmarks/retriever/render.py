@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m benchmarks.retriever.render", description=__doc__
     )
     parser.add_argument("--figures", type=Path, default=Path("docs/benchmarks/retriever.json"))
-    parser.add_argument("--page", type=Path, default=Path("docs/retriever.md"))
+    parser.add_argument("--page", type=Path, default=Path("docs/retriever-benchmarks.md"))
     parser.add_argument("--plot", type=Path, default=Path("docs/benchmarks/retriever-frontier.png"))
     parsed = parser.parse_args(arguments)
     try:

@@ -123,7 +123,7 @@ def test_extracts_are_put_together_from_their_passages(tmp_path) -> None:
 
 
 def test_the_page_shows_the_committed_figures() -> None:
-    page = (ROOT / "docs" / "retriever.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "retriever-benchmarks.md").read_text(encoding="utf-8")
     report = json.loads(FIGURES.read_text()) if FIGURES.is_file() else {}
     assert fill_page(page, all_tables(report)) == page, "run python -m benchmarks.retriever.render"
     marks = re.findall(r"<!-- bench: (\w+) -->", page)
