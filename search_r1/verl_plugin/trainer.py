@@ -23,6 +23,9 @@ from search_r1.verl_plugin.progress_trainer import TrainerProgress
 from search_r1.verl_plugin.reward import LOST
 
 
+_POLL_S = 0.2  # verl looks every 2 s whether all trajectories of a step are done
+
+
 class RecordingBuffer:
     """A replay buffer that shows each sampled batch to a listener before handing it on."""
 
@@ -45,6 +48,9 @@ class TrajectoryRecorder(PPOTrainer):
 
     def __init__(self, config: DictConfig) -> None:
         super().__init__(config)
+        # The asynchronous trainers take the interval for what counts as waiting; theirs stays.
+        if config.trainer.v1.trainer_mode == "sync":
+            self.replay_buffer.poll_interval = _POLL_S
         self.replay_buffer = RecordingBuffer(self.replay_buffer, self._record)
         self._run_dir = Path(config.search_r1.run_dir)
         self._records: list[Record] = []

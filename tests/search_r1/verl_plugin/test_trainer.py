@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 
 from search_r1.verl_plugin import trainer
 from tests.run_readers import read_lines
@@ -66,3 +67,22 @@ def test_a_validation_leaves_out_what_infrastructure_ended(recorder):
     assert averaged["val-core/nq/acc/mean@1"] == pytest.approx(2 / 3)
     assert averaged["val-aux/nq/reward/mean@1"] == pytest.approx(2 / 3)
     assert averaged["val-aux/nq/lost/mean@1"] == 0.25
+
+
+@pytest.mark.parametrize(("mode", "most_s"), [("sync", 0.5), ("separate_async", 2.0)])
+def test_a_synchronous_step_goes_on_soon_after_its_last_trajectory(
+    monkeypatch, tmp_path, mode, most_s
+):
+    """verl's asynchronous trainers read the interval as what counts as having waited."""
+
+    def build(self, config):
+        self.replay_buffer = SimpleNamespace(poll_interval=2.0)
+
+    monkeypatch.setattr(trainer.PPOTrainer, "__init__", build)
+    monkeypatch.setattr(trainer.TrajectoryRecorder, "__abstractmethods__", frozenset())
+    config = OmegaConf.create(
+        {"trainer": {"v1": {"trainer_mode": mode}}, "search_r1": {"run_dir": str(tmp_path)}}
+    )
+    made = trainer.TrajectoryRecorder(config)
+    assert made.replay_buffer.poll_interval <= most_s
+    assert (made.replay_buffer.poll_interval == 2.0) == (mode != "sync")
