@@ -22,7 +22,6 @@ from search_r1.metrics import INFRASTRUCTURE, Record, trajectory_metrics
 from search_r1.verl_plugin.progress_trainer import TrainerProgress
 from search_r1.verl_plugin.reward import LOST
 
-
 _POLL_S = 0.2  # verl looks every 2 s whether all trajectories of a step are done
 
 
