@@ -1,6 +1,6 @@
 """Look at trajectories in a browser: ``python -m eval.view RUN...``.
 
-RUN is a folder of eval.run's results, one of its .jsonl files, or a training run
+RUN is a folder of eval.run's results, one of its .jsonl files (or .jsonl.gz), or a training run
 (runs/PRESET/TIMESTAMP). 'RUN#NAME/UID' opens one trajectory, as reports write it. Files are read
 where they lie and may still grow; the page is served on this machine only.
 """
@@ -11,11 +11,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from data_prep.steps import DataPrepError, run_command, say
 from eval.view.app import make_viewer
 from eval.view.collection import Shelf
-from eval.view.places import find_places
+from eval.view.places import find_places, unpack
 from eval.view.tokens import open_tokenizer
 from eval.web.server import listen, run_until_left, serve, url_of
 
@@ -43,16 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(runs: Sequence[str], tokenizer: Path | None, port: int) -> None:
     parts = [(run, "") if Path(run).exists() else _cut_fragment(run) for run in runs]
     fragment = next((f"#{fragment}" for _, fragment in parts if fragment), "")
-    places = find_places([Path(path) for path, _ in parts])
     file = _tokenizer_in(tokenizer) if tokenizer else None
-    listener = listen(port)
-    shelf = Shelf(places)
-    shelf.start()
-    say(f"{url_of(listener)}{fragment}  (Ctrl-C stops it)")
-    try:
-        run_until_left(serve(make_viewer(shelf, file), listener))
-    finally:
-        shelf.stop()
+    with TemporaryDirectory(prefix="view-") as unpacked:
+        shelf = Shelf(find_places([unpack(Path(path), Path(unpacked)) for path, _ in parts]))
+        listener = listen(port)
+        shelf.start()
+        say(f"{url_of(listener)}{fragment}  (Ctrl-C stops it)")
+        try:
+            run_until_left(serve(make_viewer(shelf, file), listener))
+        finally:
+            shelf.stop()
 
 
 def _cut_fragment(run: str) -> tuple[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from data_prep.steps import DataPrepError
 from search_r1.runs.layout import CONFIG
 
 _STEPS = "step_*.jsonl"
+_PACKED = ".jsonl.gz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,35 @@ def find_places(paths: Sequence[Path]) -> list[Place]:
         replace(place, name=_long_name(place)) if names.count(place.name) > 1 else place
         for place in found
     ]
+
+
+def unpack(path: Path, into: Path) -> Path:
+    """Give a path whose packed results (``.jsonl.gz``) have been unpacked, or the path itself.
+
+    Args:
+        path: A packed result, or a folder of them as docs/proof/ has; anything else is left alone.
+        into: A folder for what is unpacked, with the manifests beside it.
+
+    Raises:
+        DataPrepError: If a file is not what its name says.
+    """
+    packed = sorted(path.glob("*" + _PACKED)) if path.is_dir() else [path]
+    packed = [file for file in packed if file.name.endswith(_PACKED) and file.is_file()]
+    if not packed:
+        return path
+    folder = into / packed[0].resolve().parent.name
+    folder.mkdir(exist_ok=True)
+    for file in packed:
+        target = folder / file.name.removesuffix(".gz")
+        manifest = file.with_name(target.name).with_suffix(".json")
+        try:
+            with gzip.open(file) as lines, target.open("wb") as out:
+                shutil.copyfileobj(lines, out)
+        except (OSError, EOFError) as error:
+            raise DataPrepError(f"{file} cannot be unpacked: {error}; copy it again.") from error
+        if manifest.is_file():
+            shutil.copyfile(manifest, target.with_suffix(".json"))
+    return folder if path.is_dir() else folder / path.name.removesuffix(".gz")
 
 
 def _long_name(place: Place) -> str:

@@ -171,7 +171,7 @@ function renderTokens(content, turn, number, mode) {
 
 function renderToken({ record, tokens }, place, mode) {
   const isWritten = record.response_mask[place] === 1;
-  const logprob = record.response_logprobs[place];
+  const logprob = record.response_logprobs?.[place];
   const id = record.response_ids[place];
   const chance =
     logprob == null ? "none" : `${logprob.toFixed(3)}, p ${Math.exp(logprob).toFixed(3)}`;

@@ -1,12 +1,13 @@
 """What a path stands for, and which tokenizer belongs to it."""
 
+import gzip
 import json
 import re
 
 import pytest
 
 from data_prep.steps import DataPrepError
-from eval.view.places import find_places, find_tokenizer, fragment_of
+from eval.view.places import find_places, find_tokenizer, fragment_of, unpack
 from tests.eval.view.conftest import record_of, write_lines
 
 
@@ -80,3 +81,22 @@ def test_the_tokenizer_is_the_one_of_the_model_that_the_result_or_the_run_names(
     (run_dir / "config.yaml").write_text(config)
     (steps,) = find_places([run_dir])
     assert find_tokenizer(steps) == (model / "tokenizer.json", "")
+
+
+def test_packed_results_are_unpacked_with_their_manifests(tmp_path):
+    kept, into = tmp_path / "seed-1", tmp_path / "unpacked"
+    kept.mkdir(), into.mkdir()
+    line = json.dumps(record_of("x")).encode() + b"\n"
+    (kept / "a.search.greedy.jsonl.gz").write_bytes(gzip.compress(line))
+    (kept / "a.search.greedy.json").write_text("{}")
+    assert names(unpack(kept, into)) == ["a.search.greedy"]
+    one = unpack(kept / "a.search.greedy.jsonl.gz", into)
+    assert (one.read_bytes(), one.with_suffix(".json").read_text()) == (line, "{}")
+    assert unpack(tmp_path, into) == tmp_path, "a folder without any is itself"
+
+
+def test_a_packed_result_that_is_torn_is_named(tmp_path):
+    torn = tmp_path / "a.search.greedy.jsonl.gz"
+    torn.write_bytes(gzip.compress(b"{}" * 1000)[:-9])
+    with pytest.raises(DataPrepError, match=r"a\.search\.greedy\.jsonl\.gz cannot be unpacked"):
+        unpack(torn, tmp_path)
