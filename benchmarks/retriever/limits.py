@@ -17,9 +17,10 @@ from benchmarks.retriever.direct import (
 )
 from benchmarks.retriever.load import Load, ask, drive, post_bytes
 from benchmarks.retriever.materials import Materials
-from benchmarks.retriever.servers import free_port, running
+from benchmarks.retriever.servers import running
 from retriever.storage.manifest import read_manifest
 from retriever.storage.vectors import ENCODED
+from search_r1.processes.service import free_port
 
 _CLIENTS = 64
 _SECONDS = 3.0

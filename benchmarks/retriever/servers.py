@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import psutil
 
 from benchmarks.retriever.load import HOST
 from retriever.environment import SETTINGS
+from search_r1.processes.service import free_port
 
 _STOP_S = 20.0
 _PEER_START_S = 300.0
@@ -126,10 +126,3 @@ def _wait_until_it_answers(
     tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
     what = f"ended with status {process.returncode}" if process.returncode is not None else "hangs"
     raise ServerDiedError(f"{name} {what}; the end of its log:\n{tail}")
-
-
-def free_port() -> int:
-    """Find a port that nobody uses right now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
+
 
 def available_memory_bytes() -> int:
     """Give the memory that can be used without swapping, the container's limit considered."""
-    available = meminfo_bytes("MemAvailable")
+    available = psutil.virtual_memory().available
     limits = [cgroup_left("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")]
     return min([available, *[left for left in limits if left is not None]])
 
 
-def meminfo_bytes(name: str) -> int:
-    """Give a line of ``/proc/meminfo``; 0 where there is none of this name."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def total_memory_bytes() -> int:
+    """Give the memory of the machine."""
+    total: int = psutil.virtual_memory().total
+    return total
 
 
 def cgroup_left(limit: str, used: str) -> int | None:

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import psutil
+
 from search_r1.runs.places import RUN_ID_VARIABLE
 
 _PR_SET_PDEATHSIG = 1
@@ -45,19 +47,16 @@ def find_marked(run_id: str) -> list[int]:
 
 def command_of(pid: int) -> str:
     """Give a process's command line, or the title it gave itself; empty once it has ended."""
-    try:
-        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return ""
-    return raw.replace(b"\0", b" ").decode(errors="replace").strip()
+    with contextlib.suppress(psutil.Error):
+        return " ".join(psutil.Process(pid).cmdline()).strip()
+    return ""
 
 
 def pss_bytes(pid: int) -> int:
     """Give the memory of a process, shared pages split among their users; 0 if it has ended."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_bytes().splitlines():
-            if line.startswith(b"Pss:"):
-                return int(line.split()[1]) * 1024
+    with contextlib.suppress(psutil.Error):
+        pss: int = psutil.Process(pid).memory_full_info().pss
+        return pss
     return 0
 
 

@@ -23,7 +23,7 @@ from search_r1.launch.derive import (
 )
 from search_r1.launch.own_section import STAGES
 from search_r1.launch.retriever import ready_status
-from search_r1.processes.free_memory import available_memory_bytes, meminfo_bytes
+from search_r1.processes.free_memory import available_memory_bytes, total_memory_bytes
 from search_r1.processes.service import HOST, is_port_free
 from search_r1.runs.places import artifacts_dir, runs_dir
 
@@ -165,7 +165,7 @@ def _check_questions(config: Config) -> Iterator[str]:
 def _check_memory(config: Config) -> Iterator[str]:
     need_gb = memory_need_gb(config)
     free_gb = available_memory_bytes() / _GIB
-    usable_gb = free_gb - _RAY_KEEPS * meminfo_bytes("MemTotal") / _GIB
+    usable_gb = free_gb - _RAY_KEEPS * total_memory_bytes() / _GIB
     if need_gb is None or need_gb <= usable_gb:
         return
     yield (

@@ -176,7 +176,7 @@ def test_memory_goes_by_vocabulary_layers_and_compute_type(config):
 
 def test_the_micro_batch_that_fits_is_named(config, monkeypatch):
     save_half_billion(config)
-    monkeypatch.setattr(preflight, "meminfo_bytes", lambda _: 25 * GIB)
+    monkeypatch.setattr(preflight, "total_memory_bytes", lambda: 25 * GIB)
     monkeypatch.setattr(preflight, "available_memory_bytes", lambda: int(25.5 * GIB))
     problem = only_problem(config)
     assert problem.startswith("25.5 GiB of memory are free, of which Ray leaves 24.0 to use, and ")
