@@ -85,8 +85,8 @@ class SearchAgentLoop(AgentLoopBase):
                 tool_calls=sum(turn.tool_s for turn in trajectory.turns),
             ),
             extra_fields={
-                "min_global_steps": trajectory.metadata.get("min_global_steps", trajectory.step),
-                "max_global_steps": trajectory.metadata.get("max_global_steps", trajectory.step),
+                "min_global_steps": trajectory.metadata["min_global_steps"],
+                "max_global_steps": trajectory.metadata["max_global_steps"],
                 "model_text": trajectory.model_text,
                 "trajectory": trajectory.to_json(),
                 "reward_extra_info": _validation_scores(trajectory),
