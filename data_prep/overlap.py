@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
+from contract.answers import normalize_answer
 from data_prep.questions import Question
 from data_prep.steps import DataPrepError
-from search_r1.answers import normalize_answer
 
 
 def question_key(text: str) -> str:

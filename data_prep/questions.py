@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO
 
+from contract.answers import normalize_answer
 from data_prep.steps import DataPrepError
-from search_r1.answers import normalize_answer
 
 TOPICS_FOLDER = "topics-and-qrels"
 

@@ -12,12 +12,12 @@ from typing import IO
 from data_prep.steps import DataPrepError
 from eval.answerers import Pass
 from eval.benchmarks import golds_of, uid_of
-from eval.methods import Given, Method
+from eval.methods import Context, Method
 from eval.tally import Tally
 from search_r1.answers import find_gold_answers
 from search_r1.assembly import LoopParts
 from search_r1.loop import tell_nobody
-from search_r1.observations import Encoded, fit_observation, number_passages
+from search_r1.observations import EncodedText, fit_observation, number_passages
 from search_r1.policies import Policy
 from search_r1.prompts import Message, build_prompt
 from search_r1.rewards import RewardConfig, score
@@ -34,7 +34,7 @@ PolicyAt = Callable[[float, int], Policy]
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class ModelSetup:
     """How one model is asked: all that its passes share."""
 
     name: str
@@ -69,7 +69,7 @@ class Asker:
         asking: The model and all around it.
     """
 
-    def __init__(self, asking: Asking) -> None:
+    def __init__(self, asking: ModelSetup) -> None:
         self._asking = asking
 
     async def ask(
@@ -126,9 +126,9 @@ class Asker:
         """Find what stands in the prompt from the start."""
         if method.given is None:
             return []
-        question, top_k = row["extra_info"]["question"], self._asking.parts.config.top_k
+        question, top_k = row["extra_info"]["question"], self._asking.parts.top_k
         search = self._asking.retriever.search
-        if method.given is Given.FOUND:
+        if method.given is Context.FOUND:
             return (await search([question], top_k))[0]
         golds = golds_of(row)
         hits = await search([question, *(f"{question} {gold}" for gold in golds[:3])], _GOLD_DEPTH)
@@ -144,8 +144,8 @@ class Asker:
         """Write passages in as many tokens as a search may give."""
         codec, cap = self._asking.parts.codec, self._asking.parts.config.max_observation_tokens
 
-        def write(texts: list[str]) -> Encoded:
-            return Encoded(codec.encode(texts[0]), texts[0])
+        def write(texts: list[str]) -> EncodedText:
+            return EncodedText(codec.encode(texts[0]), texts[0])
 
         fitted = fit_observation([list(given)], write, codec, cap)
         return fitted.text if fitted else ""
@@ -159,7 +159,7 @@ class Evaluator:
         tally: Told after each trajectory.
     """
 
-    def __init__(self, asking: Asking, tally: Tally) -> None:
+    def __init__(self, asking: ModelSetup, tally: Tally) -> None:
         self._asking = asking
         self._asker = Asker(asking)
         self._tally = tally

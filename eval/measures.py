@@ -17,7 +17,7 @@ import numpy as np
 
 from data_prep.steps import DataPrepError
 from eval.manifest import TEXT_ONLY, Manifest, read_manifest
-from eval.methods import METHODS, Given
+from eval.methods import METHODS, Context
 from search_r1.answers import find_gold_answers
 from search_r1.launch.records import (
     bootstrap_interval,
@@ -135,7 +135,7 @@ def em(record: Record) -> float:
 def searches(record: Record) -> int:
     """Count searches; one whose passages stood in the prompt counts too."""
     method = METHODS[record["metadata"]["method"]]
-    return searches_of(record) + (method.given is Given.FOUND)
+    return searches_of(record) + (method.given is Context.FOUND)
 
 
 def has_found(record: Record) -> bool:

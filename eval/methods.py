@@ -18,7 +18,7 @@ from search_r1.types import ToolCall
 _CUT = "\x00"  # no format writes this character, so it marks where the query stands
 
 
-class Given(StrEnum):
+class Context(StrEnum):
     """Passages that stand in the prompt before the model writes anything."""
 
     FOUND = "found"
@@ -39,7 +39,7 @@ class Method:
     """True makes a trajectory begin with a search, False with an answer; None leaves it open."""
     prompt: Prompt | None = None
     """A prompt instead of the model's own."""
-    given: Given | None = None
+    given: Context | None = None
     parser: str = ""
     """Call format of the prompt; one without never searches."""
     closing: str = ""
@@ -50,8 +50,8 @@ class Method:
         if self.prompt is None:
             return own
         if self.parser:
-            return replace(own, max_searches=max(own.max_searches, 1))
-        return replace(own, max_searches=0, max_nudges=0)
+            return replace(own, max_calls=max(own.max_calls, 1))
+        return replace(own, max_calls=0, max_nudges=0)
 
     def opening(self, parser: ToolParser) -> str:
         """Give the text that the first turn is made to begin with.
@@ -76,15 +76,15 @@ METHODS = {
         Method("direct", "the question alone", prompt=DIRECT),
         Method("cot", "the question, and room to think", prompt=COT),
         Method(
-            "rag", "what the question finds, then the question", prompt=READ, given=Given.FOUND
+            "rag", "what the question finds, then the question", prompt=READ, given=Context.FOUND
         ),
         Method(
             "ircot", "IRCoT: every sentence of a chain of thought is a search", prompt=IRCOT,
-            given=Given.FOUND, parser="sentences", closing=f" {CONCLUSION}{ANSWER_OPEN}",
+            given=Context.FOUND, parser="sentences", closing=f" {CONCLUSION}{ANSWER_OPEN}",
         ),
         Method(
             "oracle", "passages with a gold answer, then the question", prompt=READ,
-            given=Given.GOLD,
+            given=Context.GOLD,
         ),
     )
 }  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
+from contract.answers import normalize_answer
 from eval.measures import em, has_found, searches
-from search_r1.answers import normalize_answer
 from search_r1.metrics import Record
 from search_r1.types import FinishReason, StopReason
 

@@ -13,7 +13,7 @@ import httpx
 from data_prep.steps import DataPrepError, sha256_of
 from eval.answerers import Answerer, Pass
 from eval.benchmarks import fingerprint, overlap
-from eval.evaluator import Asking
+from eval.evaluator import ModelSetup
 from eval.manifest import Manifest, describe_questions, installed_versions
 from search_r1.launch.summary import code_commit
 from search_r1.prompts import build_prompt
@@ -72,7 +72,7 @@ async def require_corpus(config: SearchClientConfig, corpus: Mapping[str, Any], 
         )
 
 
-def claim(passes: Sequence[Pass], asking: Asking, protocol: Manifest) -> None:
+def claim(passes: Sequence[Pass], asking: ModelSetup, protocol: Manifest) -> None:
     """Write each pass's manifest.
 
     Raises:
@@ -119,7 +119,7 @@ def protocol_of(
     )
 
 
-def _of_pass(one: Pass, asking: Asking) -> dict[str, Any]:
+def _of_pass(one: Pass, asking: ModelSetup) -> dict[str, Any]:
     """Write down what is a pass's own."""
     parts = asking.parts_of(one.method)
     if one.method.prompt is not None:
@@ -132,7 +132,7 @@ def _of_pass(one: Pass, asking: Asking) -> dict[str, Any]:
         "decoding": asdict(one.decoding),
         "prompt": text or "each row's own",
         "form": {"parser": type(parts.parser).__name__, "style": type(parts.style).__name__},
-        "limits": asdict(parts.config),
+        "limits": {**asdict(parts.config), "top_k": parts.top_k},
     }
 
 

@@ -16,7 +16,7 @@ _NOTE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedResult:
     """One row of somebody's table."""
 
     name: str
@@ -28,9 +28,9 @@ class Published:
     """By benchmark, from 0 to 1."""
 
 
-def read_published() -> list[Published]:
+def read_published() -> list[PublishedResult]:
     """Read the rows that come with this package, in their order."""
-    return [Published(**row) for row in json.loads(_FILE.read_text(encoding="utf-8"))]
+    return [PublishedResult(**row) for row in json.loads(_FILE.read_text(encoding="utf-8"))]
 
 
 def published_section(groups: Sequence[str]) -> str:

@@ -33,7 +33,7 @@ from eval.engine import (
     open_tokens,
     parts_for,
 )
-from eval.evaluator import Asking, Evaluator
+from eval.evaluator import Evaluator, ModelSetup
 from eval.methods import METHODS
 from eval.options import answerers_of, read_options
 from eval.outlook import outlook
@@ -116,7 +116,7 @@ async def evaluate(
     total = sum(len(one.missing(rows)) for passes in todo.values() for one in passes)
     tally = Tally(total, setting.report_for(out))
     local = LocalEngine(setting.engine)
-    askings: dict[Answerer, Asking] = {}
+    askings: dict[Answerer, ModelSetup] = {}
     engines: dict[Answerer, Engine] = {}
     try:
         for answerer, passes in todo.items():
@@ -146,7 +146,7 @@ async def evaluate(
 
 
 async def _close(
-    engines: Iterable[Engine], askings: Iterable[Asking], client: SearchClient
+    engines: Iterable[Engine], askings: Iterable[ModelSetup], client: SearchClient
 ) -> None:
     for engine in engines:
         await engine.close()
@@ -183,7 +183,7 @@ def asking_of(
     engine: Engine,
     client: SearchClient,
     with_examples: bool,
-) -> Asking:
+) -> ModelSetup:
     """Put together how one model is asked, under a setting and over an engine.
 
     Raises:
@@ -194,11 +194,13 @@ def asking_of(
     for method in METHODS.values():
         if method.prompt is not None and method.parser not in prompted:
             form = FormatConfig(
-                prompt_style=own.prompt_style, parser=method.parser or "search_tags"
+                prompt_style=own.prompt_style,
+                parser=method.parser or "search_tags",
+                top_k=own.top_k,
             )
             limits = method.limits(setting.limits)
             prompted[method.parser] = parts_for(tokens, form, limits, client)
-    return Asking(
+    return ModelSetup(
         name=answerer.name,
         parts=parts_for(tokens, own, setting.limits, client),
         prompted=prompted,

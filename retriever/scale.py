@@ -253,6 +253,8 @@ def _connect(address: str | None, cores: int) -> None:
     here = os.cpu_count() or 1
     if cores > here:
         logger.warning("%d cores are asked for, this machine has %d", cores, here)
+    # At Ray's 15 a server stands still beside anything else that computes.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     ray.init(
         address="local", num_cpus=max(cores, here), include_dashboard=False, log_to_driver=False
     )

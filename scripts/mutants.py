@@ -49,6 +49,7 @@ COVERED = {
     "search_r1/observations.py": ["tests/search_r1/test_observations.py", *LOOP],
     "search_r1/types.py": ["tests/search_r1/test_types.py", "tests/search_r1/rewards"],
     "search_r1/answers.py": ["tests/search_r1/test_answers.py"],
+    "contract/answers.py": ["tests/contract/test_answers.py"],
     "search_r1/rewards/__init__.py": ["tests/search_r1/rewards"],
     "search_r1/rewards/behaviour.py": ["tests/search_r1/rewards"],
     "search_r1/rewards/format.py": ["tests/search_r1/rewards"],

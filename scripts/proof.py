@@ -29,7 +29,7 @@ def evaluate(run: Path) -> None:
     """Ask base for plain RAG, the cold start some more samples, the trained one with one search."""
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     launched = json.loads((run / "launch.json").read_text(encoding="utf-8"))
-    config["search_r1"]["loop"]["max_searches"] = 1
+    config["search_r1"]["loop"]["max_calls"] = 1
     config["search_r1"]["run_dir"] = None
     (run / "one_search.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     cold_start = str(Path(launched["cold_start"]["folder"]) / "model")

@@ -36,7 +36,7 @@ def draw_steps(figures: Figures, path: Path) -> None:
         axes.set_title(title, loc="left", fontweight="bold")
         axes.set_xlabel("step of reinforcement learning")
     left.legend(frameon=False, loc="center right")
-    _save(canvas, path)
+    save(canvas, path)
 
 
 def draw_table(figures: Figures, path: Path) -> None:
@@ -56,8 +56,8 @@ def draw_table(figures: Figures, path: Path) -> None:
     axes.set_title("Held-out EM, 95 % intervals over questions", loc="left", fontweight="bold")
     axes.legend(frameon=False, ncols=len(_MODELS), fontsize=8, loc="upper center",
                 bbox_to_anchor=(0.5, -0.1))  # fmt: skip
-    _finish(axes)
-    _save(canvas, path)
+    finish(axes)
+    save(canvas, path)
 
 
 def _draw_kind(axes: Any, figures: Figures, kind: str, what: str) -> None:
@@ -73,10 +73,11 @@ def _draw_kind(axes: Any, figures: Figures, kind: str, what: str) -> None:
     axes.plot(steps, smooth.mean(axis=0), color=COLORS[kind], label=_WORDS[kind], lw=2)
     axes.fill_between(steps, smooth.min(axis=0), smooth.max(axis=0), color=COLORS[kind],
                       alpha=0.18, lw=0)  # fmt: skip
-    _finish(axes)
+    finish(axes)
 
 
-def _finish(axes: Any) -> None:
+def finish(axes: Any) -> None:
+    """Give a panel of shares its scale and take away its frame."""
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(axis="y", color="#dde1e7", lw=0.6)
@@ -84,7 +85,7 @@ def _finish(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _save(canvas: Canvas, path: Path) -> None:
+def save(canvas: Canvas, path: Path) -> None:
     """Write an SVG that is the same whenever it is drawn from the same figures."""
     import matplotlib
 

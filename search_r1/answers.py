@@ -1,23 +1,22 @@
 """Extract an answer and compare it with the gold answers.
 
-This is the only place that normalises text for scoring. Normalisation and metrics follow
-the open-domain QA protocol (SQuAD's, as used for NQ, TriviaQA and by Search-R1).
+Metrics follow the open-domain QA protocol (SQuAD's, as used for NQ, TriviaQA and by Search-R1), and
+so does the normalisation, ``contract.answers``.
 """
 
 from __future__ import annotations
 
 import re
-import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from contract.answers import normalize_answer
+
 ANSWER_OPEN = "<answer>"
 ANSWER_CLOSE = "</answer>"
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
 _TAG = re.compile(r"</?\w+>")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _CLOSED_CLASS = frozenset({"yes", "no", "noanswer"})
 
 
@@ -39,11 +38,6 @@ def find_answer(turn_text: str) -> tuple[str, int] | None:
             return turn_text[start + len(ANSWER_OPEN) : close].strip(), end
         search_from = end
     return None
-
-
-def normalize_answer(text: str) -> str:
-    """Lower-case, drop ASCII punctuation, drop articles, collapse white space, in this order."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def gold_answers_of(row: Mapping[str, Any]) -> list[str]:

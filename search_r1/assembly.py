@@ -43,6 +43,8 @@ class FormatConfig:
     """Python file that registers parsers of your own; loaded first."""
     tools: Mapping[str, Any] = field(default_factory=dict)
     """Tools by name, see docs/tool-calling.md; the retriever's ``search`` alone when empty."""
+    top_k: int = 3
+    """Passages per search, where the tool's own entry does not say."""
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -91,6 +93,7 @@ class LoopParts:
     style: Style
     template: ChatTemplate | None
     config: LoopConfig
+    top_k: int
 
     def loop(self, policy: Policy) -> SearchLoop:
         """Make the loop for one policy."""
@@ -120,7 +123,7 @@ def assemble(
     if form.parser_plugin:
         load_tool_parser_plugin(form.parser_plugin)
     parser_class = get_tool_parser(form.parser)
-    tools = build_toolbox({"tools": _tools(form, config)}, searcher)
+    tools = build_toolbox({"tools": _tools(form)}, searcher)
     try:
         parser = parser_class(tokenizer, tools.schemas, **form.parser_options)
     except TypeError as error:
@@ -134,15 +137,15 @@ def assemble(
     else:
         _check_raw_results(parser, codec, form)
         style = RawStyle(codec, parser, template, codec.opening_ids)
-    return LoopParts(codec, parser, tools, style, template, config)
+    return LoopParts(codec, parser, tools, style, template, config, form.top_k)
 
 
-def _tools(form: FormatConfig, config: LoopConfig) -> dict[str, Any]:
+def _tools(form: FormatConfig) -> dict[str, Any]:
     tools = {name: dict(options) for name, options in form.tools.items()}
     tools = tools or {"search": {"type": "search"}}
     for options in tools.values():
         if options.get("type") == "search":
-            options.setdefault("top_k", config.top_k)
+            options.setdefault("top_k", form.top_k)
     return tools
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search_r1.observations import Encoded
+from search_r1.observations import EncodedText
 from search_r1.parsers.results import defuse, in_order
 from search_r1.tokens import HfCodec
 
@@ -139,7 +139,7 @@ class ChatTemplate:
         messages = [{**m, "content": text} for m, text in zip(messages, safe, strict=True)]
         return self._encode(self.render(messages, has_reply=True, has_tools=True))
 
-    def between(self, role: str, contents: tuple[str, ...], is_turn_closed: bool) -> Encoded:
+    def between(self, role: str, contents: tuple[str, ...], is_turn_closed: bool) -> EncodedText:
         """Encode what stands between a turn of the model and its next one.
 
         Args:
@@ -150,14 +150,14 @@ class ChatTemplate:
         is_short = sum(map(len, contents)) <= _REMEMBERED_CHARS
         return (self._remember if is_short else self._between)(role, contents, is_turn_closed)
 
-    def _between(self, role: str, contents: tuple[str, ...], is_turn_closed: bool) -> Encoded:
+    def _between(self, role: str, contents: tuple[str, ...], is_turn_closed: bool) -> EncodedText:
         text = self._around(role, contents, _MARK)[1]
         closing = self._closing_token(text)
         text = text[text.index(closing) :]
         ids = self._encode(text)
         if is_turn_closed:
             ids, text = ids[1:], text[len(closing) :]
-        return Encoded(ids, text)
+        return EncodedText(ids, text)
 
     def _around(self, role: str, contents: Sequence[str], written: str) -> tuple[str, str]:
         """Render messages of a role after a turn of the model; gives the text around the mark."""

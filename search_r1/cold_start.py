@@ -96,7 +96,7 @@ def inputs_of(config: Mapping[str, Any]) -> dict[str, Any]:
     section = config["search_r1"]
     settings = asdict(ColdStartConfig(**section["cold_start"]))
     names = ("prompt", "prompt_style", "result_style", "template_options", "parser")
-    form = {name: section.get(name) for name in (*names, "parser_options", "tools")}
+    form = {name: section.get(name) for name in (*names, "parser_options", "tools", "top_k")}
     index = section["retriever"].get("index")
     return {
         "settings": settings,

@@ -122,9 +122,8 @@ class Scenario:
     question: str
     gold_answers: tuple[str, ...]
     script: tuple[str | ScriptedTurn, ...]
-    limits: LoopConfig = field(
-        default_factory=lambda: LoopConfig(top_k=2, max_response_tokens=1500)
-    )
+    limits: LoopConfig = field(default_factory=lambda: LoopConfig(max_response_tokens=1500))
+    top_k: int = 2
     searcher: Searcher = field(default_factory=WordSearcher)
 
 
@@ -156,7 +155,8 @@ SCENARIOS = (
             "<search>birthplace of Bram Stoker</search>",
             "<search>river through Dublin</search>",
         ),
-        limits=LoopConfig(max_searches=1, top_k=1, max_response_tokens=1500),
+        limits=LoopConfig(max_calls=1, max_response_tokens=1500),
+        top_k=1,
     ),
     Scenario(
         "the retriever is down",
@@ -185,7 +185,7 @@ async def play(scenario: Scenario, codec: Codec) -> Trajectory:
         ScriptedPolicy(scenario.script, codec),
         codec,
         SearchTagsParser(),
-        ToolBox([SearchTool(scenario.searcher, scenario.limits.top_k)]),
+        ToolBox([SearchTool(scenario.searcher, scenario.top_k)]),
         scenario.limits,
     )
     prompt = "".join(message["content"] for message in build_prompt("search_r1", scenario.question))

@@ -21,14 +21,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from search_r1.observations import Body, Encoded, Observation, fit_observation, number_passages
+from search_r1.observations import Body, EncodedText, Observation, fit_observation, number_passages
 from search_r1.parsers.base import ToolParser
 from search_r1.policies import Policy
 from search_r1.styles import RawStyle, Style
 from search_r1.tokens import Codec
 from search_r1.tools.base import MISTAKES, REFUSALS, OutcomeStatus, ToolOutcome
 from search_r1.tools.toolbox import ToolBox
-from search_r1.turns import TurnReader
+from search_r1.turns import Answer, Calls, Mistake, TurnReader
 from search_r1.types import CallRecord, FinishReason, StopReason, ToolCall, Trajectory, Turn
 
 
@@ -36,12 +36,10 @@ from search_r1.types import CallRecord, FinishReason, StopReason, ToolCall, Traj
 class LoopConfig:
     """Limits of one trajectory. Token counts are in tokens of the policy's tokenizer."""
 
-    max_searches: int = 4
+    max_calls: int = 4
     """Calls that are answered, of whatever tool; after them the model has one final turn."""
     max_nudges: int = 1
     """Turns without a valid action that are told so; the next one ends the trajectory."""
-    top_k: int = 3
-    """Passages per search."""
     max_turn_tokens: int = 500
     """Budget of one turn's generation."""
     max_response_tokens: int = 4096
@@ -60,7 +58,7 @@ class LoopConfig:
                 raise ValueError(f"{name} is {value}; it must be at least {least}.")
 
 
-_MAY_BE_ZERO = ("max_searches", "max_nudges")
+_MAY_BE_ZERO = ("max_calls", "max_nudges")
 
 
 def tell_nobody(turn: Turn) -> None:
@@ -133,18 +131,17 @@ class SearchLoop:
             if turn is None:
                 trajectory.stop_reason = StopReason.ABORTED
                 break
-            action = self._reader.find_action(turn)
-            if isinstance(action, str):
-                trajectory.prediction = action
-                trajectory.stop_reason = StopReason.ANSWER
-            elif action:
-                trajectory.stop_reason = await self._call(trajectory, turn, action)
-                opening = self._begin_last(trajectory, turn, closing)
-            elif turn.stop_reason is FinishReason.ABORT:
-                trajectory.stop_reason = StopReason.ABORTED
-            else:
-                trajectory.stop_reason = self._correct(trajectory, turn, nudges_left)
-                nudges_left -= 1
+            match self._reader.find_action(turn):
+                case Answer(text):
+                    trajectory.prediction = text
+                    trajectory.stop_reason = StopReason.ANSWER
+                case Calls(calls):
+                    trajectory.stop_reason = await self._call(trajectory, turn, calls)
+                    opening = self._begin_last(trajectory, turn, closing)
+                case Mistake(error):
+                    turn.error = error
+                    trajectory.stop_reason = self._correct(trajectory, turn, nudges_left)
+                    nudges_left -= 1
             on_turn(turn)
         return trajectory
 
@@ -185,6 +182,8 @@ class SearchLoop:
 
     def _correct(self, trajectory: Trajectory, turn: Turn, nudges_left: int) -> StopReason | None:
         """Tell the model of its mistake while nudges are left; else give why it ends."""
+        if turn.stop_reason is FinishReason.ABORT:
+            return StopReason.ABORTED
         if nudges_left > 0:
             told = self._style.correction(turn.error or "", self._is_closed(trajectory))
             return self._observe(trajectory, turn, Observation(told.ids, told.text))
@@ -193,7 +192,7 @@ class SearchLoop:
 
     def _begin_last(self, trajectory: Trajectory, turn: Turn, text: str) -> str:
         """Let the turn after the last search begin with a text; gives it, or nothing."""
-        if trajectory.stop_reason is not None or trajectory.num_calls < self._config.max_searches:
+        if trajectory.stop_reason is not None or trajectory.num_calls < self._config.max_calls:
             return ""
         ids = self._codec.encode(text)
         if len(ids) >= self._config.max_response_tokens - len(trajectory.response_ids):
@@ -212,7 +211,7 @@ class SearchLoop:
     ) -> StopReason | None:
         """Carry calls out and append what came of them; a stop reason when that ends it all."""
         turn.call = calls[0]
-        left = self._config.max_searches - trajectory.num_calls
+        left = self._config.max_calls - trajectory.num_calls
         if left < 1:
             return StopReason.SEARCH_LIMIT
         if self._room(trajectory) < 1:
@@ -258,12 +257,12 @@ class SearchLoop:
     ) -> StopReason | None:
         is_closed = self._is_closed(trajectory)
 
-        def write(texts: list[str]) -> Encoded:
+        def write(texts: list[str]) -> EncodedText:
             return self._style.results(texts, is_closed)
 
         bodies: list[Body] = [o.text if o.passages is None else o.passages for o in outcomes]
         if num_refused:
-            most = self._config.max_searches
+            most = self._config.max_calls
             bodies.append(f"{num_refused} not called: at most {most} calls are answered.")
         stop_reason = self._observe(
             trajectory,

@@ -16,14 +16,14 @@ Body = str | Sequence[Passage]
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedText:
     """A text and its ids, encoded once."""
 
     ids: list[int]
     text: str
 
 
-Write = Callable[[list[str]], Encoded]
+Write = Callable[[list[str]], EncodedText]
 """Writes the texts of one turn's results as the trajectory goes on after them."""
 
 

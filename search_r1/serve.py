@@ -34,7 +34,7 @@ from search_r1.serve_format import (
     load_parser,
     open_tokenizer,
 )
-from search_r1.serve_run import Trained, find_trained
+from search_r1.serve_run import TrainedModel, find_trained
 
 PLUGIN = Path(__file__).with_name("vllm_plugin.py")
 
@@ -134,7 +134,7 @@ def _main(argv: Sequence[str] | None) -> int:
     return _run(command, environment, trained.model, options.host, port)
 
 
-def _choose_parser(options: argparse.Namespace, trained: Trained) -> ServedParser:
+def _choose_parser(options: argparse.Namespace, trained: TrainedModel) -> ServedParser:
     """Give the parser of the command line, or the one of the run with what is given beside it."""
     parser = ServedParser(options.parser) if options.parser else trained.parser
     given = parser.options if options.parser_options is None else options.parser_options

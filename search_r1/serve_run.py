@@ -15,7 +15,7 @@ from search_r1.parsers.served import ServedParser
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedModel:
     """A model and, where it lies in a run folder, how that run trained it."""
 
     model: str
@@ -47,7 +47,7 @@ class Trained:
         return prompt
 
 
-def find_trained(model: str) -> Trained:
+def find_trained(model: str) -> TrainedModel:
     """Find a model and the config of the run it comes from.
 
     Args:
@@ -60,7 +60,7 @@ def find_trained(model: str) -> Trained:
     path = Path(model).absolute()
     run_dir = next((folder for folder in (path, *path.parents) if _is_run(folder)), None)
     if run_dir is None:
-        return Trained(model)
+        return TrainedModel(model)
     from omegaconf import OmegaConf
 
     config = OmegaConf.load(run_dir / CONFIG)
@@ -73,7 +73,7 @@ def find_trained(model: str) -> Trained:
             "serve and a template of your own."
         )
     folder = _last_model(run_dir) if path == run_dir else path
-    return Trained(str(folder), form, _limits(config, section), run_dir)
+    return TrainedModel(str(folder), form, _limits(config, section), run_dir)
 
 
 def _is_run(folder: Path) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from search_r1.chat_template import ChatTemplate
-from search_r1.observations import Encoded
+from search_r1.observations import EncodedText
 from search_r1.parsers.base import ToolParser
 from search_r1.parsers.results import defuse, in_order
 from search_r1.tokens import Codec
@@ -25,7 +25,7 @@ class Style(Protocol):
         """Encode everything before the model's first turn."""
         ...
 
-    def results(self, texts: Sequence[str], is_turn_closed: bool) -> Encoded:
+    def results(self, texts: Sequence[str], is_turn_closed: bool) -> EncodedText:
         """Encode the results of a turn's calls, up to where the model goes on.
 
         Args:
@@ -34,7 +34,7 @@ class Style(Protocol):
         """
         ...
 
-    def correction(self, message: str, is_turn_closed: bool) -> Encoded:
+    def correction(self, message: str, is_turn_closed: bool) -> EncodedText:
         """Encode what a turn without a valid action is told."""
         ...
 
@@ -69,7 +69,7 @@ class RawStyle:
         text = "".join(message["content"] for message in messages)
         return self._opening_ids + self._codec.encode(defuse(text, self._special_tokens))
 
-    def results(self, texts: Sequence[str], is_turn_closed: bool) -> Encoded:
+    def results(self, texts: Sequence[str], is_turn_closed: bool) -> EncodedText:
         """Encode the results between the parser's tags; none can bring in a special token.
 
         The codec would spell one out, but a server of the model reads text, where it is a token.
@@ -77,12 +77,12 @@ class RawStyle:
         texts = [defuse(text, self._special_tokens) for text in texts]
         return self._encode(self._parser.format_results(texts))
 
-    def correction(self, message: str, is_turn_closed: bool) -> Encoded:
+    def correction(self, message: str, is_turn_closed: bool) -> EncodedText:
         """Encode the parser's error text."""
         return self._encode(self._parser.format_error(message))
 
-    def _encode(self, text: str) -> Encoded:
-        return Encoded(self._codec.encode(text), text)
+    def _encode(self, text: str) -> EncodedText:
+        return EncodedText(self._codec.encode(text), text)
 
 
 class ChatStyle:
@@ -101,10 +101,10 @@ class ChatStyle:
         """Encode the messages with the tools' schemas and the opening of the model's turn."""
         return self._template.prompt_ids(messages)
 
-    def results(self, texts: Sequence[str], is_turn_closed: bool) -> Encoded:
+    def results(self, texts: Sequence[str], is_turn_closed: bool) -> EncodedText:
         """Encode one tool message per result."""
         return self._template.between("tool", tuple(texts), is_turn_closed)
 
-    def correction(self, message: str, is_turn_closed: bool) -> Encoded:
+    def correction(self, message: str, is_turn_closed: bool) -> EncodedText:
         """Encode a user message with the parser's error text."""
         return self._template.between("user", (self._parser.explain(message),), is_turn_closed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from search_r1.answers import ANSWER_CLOSE, find_answer
 from search_r1.parsers.base import ExtractedToolCalls, ParseStatus, ToolParser
@@ -14,8 +15,29 @@ logger = logging.getLogger(__name__)
 
 _THOUGHT_CLOSE = "</think>"
 
-Action = str | list[ToolCall] | None
-"""An answer, calls, or None for a mistake."""
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The turn closed an answer, possibly an empty one."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The turn closed at least one call."""
+
+    calls: list[ToolCall]
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """The turn did neither, or wrote what only others write; ``error`` is told to the model."""
+
+    error: str
+
+
+Action = Answer | Calls | Mistake
 
 
 class TurnReader:
@@ -54,7 +76,7 @@ class TurnReader:
         return FinishReason.LENGTH if len(ids) >= budget else FinishReason.ABORT
 
     def find_action(self, turn: Turn) -> Action:
-        """Find the turn's action; ``turn`` takes note of whether it was well-formed, and why not.
+        """Find the turn's action; ``turn`` takes note of whether it was well-formed.
 
         Of answer and calls, what was closed first counts; thoughts that were closed do not.
         """
@@ -67,17 +89,18 @@ class TurnReader:
         end = parsed.end if is_call else answer[1] if answer else len(text)
         for forbidden in self._parser.forbidden:
             if 0 <= text.find(forbidden) < end:
-                turn.error = f"{forbidden} is written for you, not by you"
-                return None
+                return Mistake(f"{forbidden} is written for you, not by you")
         if is_call or answer:
             turn.well_formed = not turn.is_malformed_call
             turn.overrun = bool(text[end:])
-            return parsed.tool_calls if is_call else answer[0] if answer else None
+        if is_call:
+            return Calls(parsed.tool_calls)
+        if answer:
+            return Answer(answer[0])
         if self._is_message(turn, parsed):
             turn.well_formed = True
-            return text.strip()
-        turn.error = parsed.error or "there was neither a call nor an answer"
-        return None
+            return Answer(text.strip())
+        return Mistake(parsed.error or "there was neither a call nor an answer")
 
     def _extract(self, text: str) -> ExtractedToolCalls:
         """Parse; somebody else's parser that raises has read a broken call, and ends nothing."""

@@ -11,6 +11,8 @@ from tests.run_readers import read_lines
 # No test depends on speed: a busy machine takes longer over an example, and that is all.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+# Ray's workers are nice by default, so that on a busy machine they would stand still.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "tests" / "tiny"

@@ -10,6 +10,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from statistics import median
 from typing import Any
@@ -92,8 +93,7 @@ def main() -> None:
 async def _measure(
     name: str, form: FormatConfig, call: str, tokenizer: Any, passages: list[Passage]
 ) -> dict[str, float]:
-    config = LoopConfig(top_k=_TOP_K)
-    parts = assemble(tokenizer, (), form, config, _Searcher(passages))
+    parts = assemble(tokenizer, (), replace(form, top_k=_TOP_K), LoopConfig(), _Searcher(passages))
     prompt = parts.style.prompt_ids(build_prompt("search_r1", "where was he born?"))
     prompt = (prompt * (_CONTEXT_TOKENS // len(prompt)))[:_CONTEXT_TOKENS]
     spent = [await _turn_ms(parts, prompt, call) for _ in range(_TRAJECTORIES)]

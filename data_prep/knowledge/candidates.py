@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from contract.answers import normalize_answer
 from data_prep.passages import CorpusPassage
 from data_prep.questions import Question, usable_answers
-from search_r1.answers import normalize_answer
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+from contract.answers import normalize_answer
 from data_prep.knowledge.candidates import Candidate
-from search_r1.answers import normalize_answer
 
 T = TypeVar("T")
 

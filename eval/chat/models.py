@@ -8,9 +8,9 @@ from pathlib import Path
 
 from data_prep.steps import DataPrepError
 from eval.answerers import Answerer
-from eval.chat.session import Loaded
+from eval.chat.session import ReadyModel
 from eval.engine import LocalEngine, open_tokens
-from eval.evaluator import Asking
+from eval.evaluator import ModelSetup
 from eval.protocol import describe_corpus
 from eval.run import Setting, asking_of, read_setting
 from search_r1.launch.errors import LaunchError
@@ -68,7 +68,7 @@ class Models:
         self._prompt = prompt
         self._engine: LocalEngine | None = None
         self._options: dict[str, object] = {}
-        self._askings: dict[str, Asking] = {}
+        self._askings: dict[str, ModelSetup] = {}
         self._clients: list[SearchClient] = []
 
     async def check(self) -> None:
@@ -80,7 +80,7 @@ class Models:
         for client in {choice.setting.client for choice in self._choices.values()}:
             await describe_corpus(client)
 
-    async def load(self, name: str) -> Loaded:
+    async def load(self, name: str) -> ReadyModel:
         """Make a model ready; nothing else runs in this process while an engine starts.
 
         Raises:
@@ -96,7 +96,7 @@ class Models:
         asking = self._askings.get(name) or self._asking_of(choice, self._engine)
         self._askings[name] = asking
         await self._engine.load(choice.folder)
-        return Loaded(asking, self._engine.at)
+        return ReadyModel(asking, self._engine.at)
 
     async def aclose(self) -> None:
         """Stop the engine and let go of the servers."""
@@ -107,7 +107,7 @@ class Models:
         for client in self._clients:
             await client.aclose()
 
-    def _asking_of(self, choice: Choice, engine: LocalEngine) -> Asking:
+    def _asking_of(self, choice: Choice, engine: LocalEngine) -> ModelSetup:
         client = SearchClient(choice.setting.client)
         self._clients.append(client)
         prompt = self._prompt or choice.setting.form.prompt or _PROMPT

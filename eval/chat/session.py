@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from data_prep.steps import DataPrepError
-from eval.evaluator import Asker, Asking
-from eval.methods import METHODS, Given, decoding_named
+from eval.evaluator import Asker, ModelSetup
+from eval.methods import METHODS, Context, decoding_named
 from search_r1.policies import Policy
 from search_r1.rows import Row
 from search_r1.types import Trajectory, Turn
@@ -20,15 +20,15 @@ Event = dict[str, Any]
 OnIds = Callable[[list[int]], None]
 _CUT_CHARACTER = "\ufffd"
 
-CHAT_METHODS = {name: one for name, one in METHODS.items() if one.given is not Given.GOLD}
+CHAT_METHODS = {name: one for name, one in METHODS.items() if one.given is not Context.GOLD}
 """The ways of an evaluation, but for the oracle: a chat has no gold answers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class ReadyModel:
     """A model that is ready to answer."""
 
-    asking: Asking
+    asking: ModelSetup
     policy_at: Callable[[float, int, OnIds], Policy]
     """Gives the policy at a temperature, seeded, that tells of ids as they are sampled."""
 
@@ -51,7 +51,7 @@ class Session:
         load: Makes a model ready, and may put another one away for it.
     """
 
-    def __init__(self, models: Sequence[str], load: Callable[[str], Awaitable[Loaded]]) -> None:
+    def __init__(self, models: Sequence[str], load: Callable[[str], Awaitable[ReadyModel]]) -> None:
         self.models = list(models)
         self.loaded = ""
         self._load = load
@@ -92,7 +92,7 @@ class Session:
 
 
 async def _roll_out(
-    loaded: Loaded, question: Question, tell: Callable[[Event], None]
+    loaded: ReadyModel, question: Question, tell: Callable[[Event], None]
 ) -> Trajectory:
     asking, method = loaded.asking, CHAT_METHODS[question.method]
     watch = _Watch(asking, tell)
@@ -105,7 +105,7 @@ async def _roll_out(
 class _Watch:
     """Turns ids and turns into events."""
 
-    def __init__(self, asking: Asking, tell: Callable[[Event], None]) -> None:
+    def __init__(self, asking: ModelSetup, tell: Callable[[Event], None]) -> None:
         self._decode = asking.parts.codec.decode
         self._tell = tell
         self._number = 1

@@ -21,7 +21,7 @@ _UNSEEN = -1e9
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedModel:
     """A text model in float32, and what readers must know of it."""
 
     embed: torch.nn.Module
@@ -37,7 +37,7 @@ class Loaded:
     pad_id: int
 
 
-def find_compiled_reader(loaded: Loaded, precision: torch.dtype) -> Reader | None:
+def find_compiled_reader(loaded: LoadedModel, precision: torch.dtype) -> Reader | None:
     """Compile a model for the CPU; None if OpenVINO is missing or no way gives right vectors."""
     if not is_available(precision):
         return None
@@ -62,7 +62,7 @@ def find_compiled_reader(loaded: Loaded, precision: torch.dtype) -> Reader | Non
     return None
 
 
-def _make_up_texts(loaded: Loaded) -> list[list[int]]:
+def _make_up_texts(loaded: LoadedModel) -> list[list[int]]:
     random = np.random.default_rng(0)
     ids = np.setdiff1d(np.arange(loaded.most_ids), [loaded.pad_id])  # text holds no padding
     return [random.choice(ids, length).tolist() for length in _MADE_UP]
@@ -85,7 +85,7 @@ def _least_cosine(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> fl
     return float(((found * wanted).sum(axis=1) / lengths).min())
 
 
-def _packed(loaded: Loaded, precision: torch.dtype) -> Iterator[Reader]:
+def _packed(loaded: LoadedModel, precision: torch.dtype) -> Iterator[Reader]:
     """Give readers that count positions in the ways there are."""
     if loaded.core is None or loaded.pooling not in POOLED_BY_PACKING:
         return
@@ -98,7 +98,7 @@ def _packed(loaded: Loaded, precision: torch.dtype) -> Iterator[Reader]:
         yield PackedReader(run, *facts, first_position, loaded.is_unit)
 
 
-def _padded(loaded: Loaded, precision: torch.dtype) -> Iterator[Reader]:
+def _padded(loaded: LoadedModel, precision: torch.dtype) -> Iterator[Reader]:
     run = compile_padded(loaded.embed, precision)
     yield PaddedReader(run, loaded.dimension, loaded.pad_id, is_cpu=True)
 

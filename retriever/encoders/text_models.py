@@ -20,7 +20,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from transformers import AutoModel, AutoTokenizer, DPRContextEncoder, DPRQuestionEncoder
 
 import processor
-from retriever.encoders.compiled_reader import Loaded, find_compiled_reader, run_by_torch
+from retriever.encoders.compiled_reader import LoadedModel, find_compiled_reader, run_by_torch
 from retriever.encoders.text_readers import PaddedReader, Reader
 from retriever.errors import EncoderError
 
@@ -206,10 +206,10 @@ class ModuleRow(torch.nn.Module):  # type: ignore[misc]
         return features["sentence_embedding"].float()
 
 
-def _inspect(modules: list[Any], tokenizer: Any, dimension: int, pooling: str) -> Loaded:
+def _inspect(modules: list[Any], tokenizer: Any, dimension: int, pooling: str) -> LoadedModel:
     """Tell readers what they must know of modules, the first of which wraps a model."""
     is_simple = all(type(module) in (Pooling, Normalize) for module in modules[1:])
-    return Loaded(
+    return LoadedModel(
         embed=ModuleRow(modules),
         core=modules[0].model if is_simple else None,
         pooling=pooling,
@@ -220,7 +220,7 @@ def _inspect(modules: list[Any], tokenizer: Any, dimension: int, pooling: str) -
     )
 
 
-def _make_reader(loaded: Loaded, device: str, dtype: torch.dtype, is_compiled: bool) -> Reader:
+def _make_reader(loaded: LoadedModel, device: str, dtype: torch.dtype, is_compiled: bool) -> Reader:
     compiled = find_compiled_reader(loaded, dtype) if is_compiled else None
     if compiled is not None:
         return compiled

@@ -21,7 +21,7 @@ _TIMED_QUERIES, _TIMED_BATCHES = 128, 6
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """What one setting found and what it cost."""
 
     hits: list[list[Hit]]
@@ -45,7 +45,7 @@ def measure(
     lone: int = 100,
     encoder: Path | None = None,
     threads: int | None = None,
-) -> Measured:
+) -> Measurement:
     """Open, search, close. Run it in a fresh process, or the memory is somebody else's too.
 
     Args:
@@ -72,7 +72,7 @@ def measure(
     finally:
         retriever.close()
     p50, p99 = (float(np.percentile(seconds, percent)) * 1e3 for percent in (50, 99))
-    return Measured(
+    return Measurement(
         hits=hits,
         latency_ms={"p50": p50, "p99": p99},
         search_ms=search_s * 1e3,

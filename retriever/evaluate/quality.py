@@ -1,22 +1,18 @@
 """Recall against exact search, and how often a gold answer stands in what was found."""
 
-import re
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from contract.answers import normalize_answer
 from retriever.errors import RetrievalError
 from retriever.types import Hit
 
 MIN_CHARS = 3  # shortest normalised answer that counts as evidence
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
-
-class Asked(Protocol):
+class QuestionLike(Protocol):
     """What is needed of a question, whoever read it."""
 
     @property
@@ -93,7 +89,7 @@ def answer_recall(
     return sum(answered) / len(answered) if answered else 0.0
 
 
-def has_answer(question: Asked, hits: Sequence[Hit]) -> bool:
+def has_answer(question: QuestionLike, hits: Sequence[Hit]) -> bool:
     """True when a telling gold answer stands, as whole words, in a title or text of the hits.
 
     Not telling are answers of fewer than three characters, which turn up by accident, and answers
@@ -107,10 +103,5 @@ def has_answer(question: Asked, hits: Sequence[Hit]) -> bool:
     return any(gold in text for gold in telling for text in texts)
 
 
-def normalize(text: str) -> str:
-    """Lower-case, drop ASCII punctuation and articles, collapse white space (SQuAD's way)."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
-
-
 def _padded(text: str) -> str:
-    return f" {normalize(text)} "
+    return f" {normalize_answer(text)} "

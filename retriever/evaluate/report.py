@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retriever.evaluate.measure import Measured, measure
+from retriever.evaluate.measure import Measurement, measure
 from retriever.evaluate.quality import Question, answer_recall, recall
 from retriever.evaluate.sweep import Setting
 from retriever.storage.manifest import read_manifest
@@ -62,7 +62,7 @@ def evaluate(
 
 
 def make_row(
-    setting: Setting, measured: Measured, plan: Plan, exact: list[list[Hit]] | None
+    setting: Setting, measured: Measurement, plan: Plan, exact: list[list[Hit]] | None
 ) -> dict[str, Any]:
     """Put what was measured, and how good it was, into one JSON object."""
     row: dict[str, Any] = {
@@ -111,7 +111,7 @@ def lay_out(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [lines[0], rule, *lines[1:]])
 
 
-def _measure_alone(setting: Setting, plan: Plan) -> Measured:
+def _measure_alone(setting: Setting, plan: Plan) -> Measurement:
     queries = [question.text for question in plan.questions]
     # Not a Pool, which kills its process: that leaves semaphores behind, and a warning of them.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:

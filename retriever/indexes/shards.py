@@ -21,7 +21,7 @@ from retriever.options import OpenOptions
 from retriever.storage.manifest import Manifest, read_manifest
 from retriever.storage.passages import RANK
 
-Found = tuple[NDArray[np.float32], NDArray[np.int64]]
+ShardHits = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Scores and positions, (m, k) each."""
 
 _WHY_NOT = {
@@ -68,7 +68,7 @@ class Shard:
         self._start = bounds[number]
         self._rows = whole.between(self._start, bounds[number + 1])
 
-    def search(self, vectors: NDArray[np.float32], top_k: int) -> Found:
+    def search(self, vectors: NDArray[np.float32], top_k: int) -> ShardHits:
         """Return the best rows of this shard, by their positions in the whole index."""
         scores, positions = self._rows.search(vectors, top_k)
         return scores, positions + self._start
@@ -79,7 +79,7 @@ class ShardedIndex:
 
     def __init__(
         self,
-        ask: Sequence[Callable[[NDArray[np.float32], int], Callable[[], Found]]],
+        ask: Sequence[Callable[[NDArray[np.float32], int], Callable[[], ShardHits]]],
         id_rank: NDArray[Any],
         dimension: int,
     ) -> None:
@@ -96,7 +96,7 @@ class ShardedIndex:
         self._ask = ask
         self._id_rank = id_rank
 
-    def search(self, vectors: NDArray[np.float32], top_k: int) -> Found:
+    def search(self, vectors: NDArray[np.float32], top_k: int) -> ShardHits:
         """Return the best rows of all shards; see ``VectorIndex``."""
         waiting = [ask(vectors, top_k) for ask in self._ask]  # all at work before one is awaited
         found = [wait() for wait in waiting]

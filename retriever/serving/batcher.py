@@ -19,7 +19,7 @@ from retriever.serving.cache import AnswerCache
 from retriever.serving.limits import Limits
 from retriever.serving.metrics import Metrics
 from retriever.serving.pace import Pace
-from retriever.serving.wire import Found, write_rows
+from retriever.serving.wire import QueryHits, write_rows
 from retriever.types import Retriever
 
 logger = logging.getLogger(__name__)
@@ -52,20 +52,20 @@ class _Search:
     query: str
     top_k: int
     asked_at: float
-    places: dict["Pending", list[int]] = field(default_factory=dict)
+    places: dict["PendingRequest", list[int]] = field(default_factory=dict)
 
 
-class Pending:
+class PendingRequest:
     """One request that waits; ``answer`` gives what was found for every query, in order."""
 
-    def __init__(self, found: list[Found | None]) -> None:
+    def __init__(self, found: list[QueryHits | None]) -> None:
         """Take what is known already; None stands for a query that must be searched."""
         self._found = found
         self.missing = found.count(None)
         self.searches: dict[_Search, None] = {}  # an ordered set
-        self.answer: asyncio.Future[list[Found]] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[list[QueryHits]] = asyncio.get_running_loop().create_future()
 
-    def fill(self, place: int, found: Found) -> None:
+    def fill(self, place: int, found: QueryHits) -> None:
         """Take the answer of one query; the last one completes the request."""
         self._found[place] = found
         self.missing -= 1
@@ -103,8 +103,8 @@ class Batcher:
         """Queries accepted and not yet answered."""
 
     def submit(
-        self, queries: Sequence[str], found: list[Found | None], top_k: int, timeout_s: float
-    ) -> Pending:
+        self, queries: Sequence[str], found: list[QueryHits | None], top_k: int, timeout_s: float
+    ) -> PendingRequest:
         """Put the queries that nothing was found for into the queue.
 
         Args:
@@ -119,7 +119,7 @@ class Batcher:
         Raises:
             QueueFullError: If it cannot be answered in time, or too much waits already.
         """
-        pending = Pending(found)
+        pending = PendingRequest(found)
         now = time.perf_counter()
         wait_s = self._pace.estimate_s(len(self._queue)) + self._time_left_s(now)
         is_full = self.waiting and self.waiting + pending.missing > self._limits.max_waiting
@@ -135,7 +135,7 @@ class Batcher:
             self._working = asyncio.create_task(self._work())
         return pending
 
-    def drop(self, pending: Pending) -> None:
+    def drop(self, pending: PendingRequest) -> None:
         """Forget a request; what nobody else waits for is not searched."""
         if not pending.missing:
             return
@@ -153,7 +153,7 @@ class Batcher:
             await self._working
         self._thread.shutdown()
 
-    def _ask(self, query: str, top_k: int, pending: Pending, place: int, now: float) -> None:
+    def _ask(self, query: str, top_k: int, pending: PendingRequest, place: int, now: float) -> None:
         search = self._under_way.get(query)
         if search is None or search.top_k < top_k:
             search = _Search(query, top_k, now)
@@ -170,7 +170,7 @@ class Batcher:
             return 0.0
         return max(0.0, self._search_began_at + self._pace.search_s - now)
 
-    def _expire(self, pending: Pending) -> None:
+    def _expire(self, pending: PendingRequest) -> None:
         if not pending.answer.done():
             pending.answer.set_exception(DeadlineError())
 
@@ -258,7 +258,7 @@ class Batcher:
                     pending.fill(place, hits)
         return None
 
-    def _find(self, queries: list[str], top_k: int) -> tuple[list[Found], float, float]:
+    def _find(self, queries: list[str], top_k: int) -> tuple[list[QueryHits], float, float]:
         """Search and write, in the thread; also give the seconds that each took."""
         started = time.perf_counter()
         try:
@@ -266,7 +266,7 @@ class Batcher:
         except StopIteration as error:  # the one exception that a future cannot hold
             raise RuntimeError("the retriever raised StopIteration") from error
         searched = time.perf_counter()
-        found = [Found(top_k, write_rows(hits[place])) for place in range(len(queries))]
+        found = [QueryHits(top_k, write_rows(hits[place])) for place in range(len(queries))]
         return found, searched - started, time.perf_counter() - searched
 
     def _fail(self, batch: list[_Search], failure: BaseException) -> None:

@@ -3,7 +3,7 @@
 import sys
 from collections import OrderedDict
 
-from retriever.serving.wire import Found
+from retriever.serving.wire import QueryHits
 
 _ENTRY_BYTES = 250  # dictionary entry, list and objects around the rows, measured
 _ROW_BYTES = 41  # what bytes objects and their place in a list take besides their content
@@ -18,7 +18,7 @@ class AnswerCache:
     def __init__(self, max_bytes: int) -> None:
         """Start empty; 0 bytes keep nothing."""
         self._max_bytes = max_bytes
-        self._answers: OrderedDict[str, Found] = OrderedDict()
+        self._answers: OrderedDict[str, QueryHits] = OrderedDict()
         self.bytes = 0
         """Memory of all answers, to within a tenth."""
         self.hits = 0
@@ -31,7 +31,7 @@ class AnswerCache:
     def __len__(self) -> int:
         return len(self._answers)
 
-    def get(self, query: str, top_k: int) -> Found | None:
+    def get(self, query: str, top_k: int) -> QueryHits | None:
         """Give the answer of a query, if the best ``top_k`` hits are known."""
         found = self._answers.get(query)
         if found is None or not found.covers(top_k):
@@ -41,7 +41,7 @@ class AnswerCache:
         self._answers.move_to_end(query)
         return found
 
-    def put(self, query: str, found: Found) -> None:
+    def put(self, query: str, found: QueryHits) -> None:
         """Keep an answer, and drop those that were not used for longest to make room."""
         size = _measure(query, found)
         if size > self._max_bytes:
@@ -57,6 +57,6 @@ class AnswerCache:
             self.evictions += 1
 
 
-def _measure(query: str, found: Found) -> int:
+def _measure(query: str, found: QueryHits) -> int:
     rows = sum(map(len, found.rows)) + _ROW_BYTES * len(found.rows)
     return sys.getsizeof(query) + rows + _ENTRY_BYTES

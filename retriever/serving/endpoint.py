@@ -19,7 +19,7 @@ from retriever.serving.limits import Limits
 from retriever.serving.metrics import Metrics
 from retriever.serving.replies import read_body, read_header, reply_error
 from retriever.serving.wire import (
-    Found,
+    QueryHits,
     RefusedError,
     read_request,
     write_answer,
@@ -110,7 +110,7 @@ class RetrieveEndpoint:
 
     async def _find(
         self, queries: Sequence[str], top_k: int, ends: float, timeout_s: float, receive: Receive
-    ) -> Sequence[Found]:
+    ) -> Sequence[QueryHits]:
         if self._retriever.size is not None:
             top_k = max(1, min(top_k, self._retriever.size))
         known = [self.cache.get(query, top_k) for query in queries]
@@ -162,11 +162,11 @@ def _describe_failure(error: SearchFailedError) -> RefusedError:
 async def _search(
     batcher: Batcher,
     queries: Sequence[str],
-    known: list[Found | None],
+    known: list[QueryHits | None],
     top_k: int,
     timeout_s: float,
     receive: Receive,
-) -> list[Found]:
+) -> list[QueryHits]:
     """Have searched what is not known, unless the client leaves before."""
     pending = batcher.submit(queries, known, top_k, timeout_s)
     watcher = asyncio.ensure_future(_watch_client(receive, pending.answer))
@@ -177,7 +177,7 @@ async def _search(
         batcher.drop(pending)
 
 
-async def _watch_client(receive: Receive, answer: "asyncio.Future[list[Found]]") -> None:
+async def _watch_client(receive: Receive, answer: "asyncio.Future[list[QueryHits]]") -> None:
     while (await receive())["type"] != "http.disconnect":
         continue
     if not answer.done():

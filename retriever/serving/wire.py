@@ -51,7 +51,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SearchRequest:
     """A request that is within the limits."""
 
     queries: list[str]
@@ -62,7 +62,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class QueryHits:
     """The hits of one query, ready to be sent."""
 
     top_k: int
@@ -75,7 +75,7 @@ class Found:
         return top_k <= self.top_k or len(self.rows) < self.top_k
 
 
-def read_request(body: bytes, limits: Limits) -> Wanted:
+def read_request(body: bytes, limits: Limits) -> SearchRequest:
     """Understand the body of a request.
 
     Raises:
@@ -100,7 +100,7 @@ def read_request(body: bytes, limits: Limits) -> Wanted:
             f"{len(queries)} queries with topk {top_k} want {len(queries) * top_k} hits; ask for "
             f"at most {limits.max_hits} in one request.",
         )
-    return Wanted(queries, top_k, is_scored, is_single)
+    return SearchRequest(queries, top_k, is_scored, is_single)
 
 
 def _read_top_k(row: dict[str, Any], most: int) -> int:
@@ -208,7 +208,7 @@ def write_rows(hits: Sequence[Hit]) -> tuple[bytes, ...]:
     )
 
 
-def write_answer(found: Sequence[Found], top_k: int, is_scored: bool) -> bytes:
+def write_answer(found: Sequence[QueryHits], top_k: int, is_scored: bool) -> bytes:
     """Write the body of the answer from what was found for each query."""
     if not found:
         return b'{"result":[]}'
@@ -219,7 +219,7 @@ def write_answer(found: Sequence[Found], top_k: int, is_scored: bool) -> bytes:
     return b'{"result":[[%b]]}' % b"],[".join(results)
 
 
-def write_single_answer(query: str, found: Found, top_k: int) -> bytes:
+def write_single_answer(query: str, found: QueryHits, top_k: int) -> bytes:
     """Write the body of the answer to a request that named one ``query``."""
     rows = found.rows[:top_k]
     return b'{"query":%b,"num_results":%d,"results":[%b]}' % (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search_r1.answers import normalize_answer
+from contract.answers import normalize_answer
 from search_r1.types import StopReason, Trajectory
 
 

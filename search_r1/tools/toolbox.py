@@ -136,30 +136,14 @@ class ToolBox:
         tool = self._tools[call.name]
         started = time.perf_counter()
         async with self._places[tool.name]:
-            outcome = await self._outcome(tool, call)
+            try:
+                result = await self._result(tool, call.arguments)
+                outcome = _fit(call, result, tool.limits.max_result_chars)
+            except Exception as error:  # noqa: BLE001 - tools are others' code: they raise anything
+                outcome = _classify(tool, call, error)
         return replace(outcome, seconds=time.perf_counter() - started)
 
-    async def _outcome(self, tool: Tool, call: ToolCall) -> ToolOutcome:
-        limits = tool.limits
-        try:
-            result = await self._call(tool, call.arguments)
-            return _fit(call, result, limits.max_result_chars)
-        except ToolError as error:
-            return _told(call, OutcomeStatus.TOOL_ERROR, str(error) or f"{tool.name} refused.")
-        except TimeoutError as error:
-            told = str(error) or f"{tool.name} gave up waiting"
-            outcome = ToolOutcome(call, OutcomeStatus.TIMEOUT, detail=told)
-        except ToolFailedError as error:
-            outcome = ToolOutcome(call, OutcomeStatus.FAILED, detail=str(error))
-            told = f"{tool.name} failed: {error}"
-        except Exception as error:  # noqa: BLE001 - tools are others' code and may raise anything
-            outcome = ToolOutcome(call, OutcomeStatus.FAILED, detail=_describe(error))
-            told = f"{tool.name} failed: {type(error).__name__}: {_message(error)}"
-        if limits.is_failure_told:
-            return replace(_told(call, outcome.status, told), detail=outcome.detail)
-        return outcome
-
-    async def _call(self, tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
+    async def _result(self, tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
         """Call a tool in a task of its own, which is left behind if it does not heed its end."""
         task = asyncio.create_task(_contain(tool, arguments))
         self._abandoned.add(task)
@@ -192,6 +176,24 @@ async def _contain(tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
             f"{tool.name} returned {type(result).__name__}; a tool's call gives a ToolResult."
         )
     return result
+
+
+def _classify(tool: Tool, call: ToolCall, error: Exception) -> ToolOutcome:
+    """Say what an exception of a tool is: the model's mistake, or a failure of ours."""
+    if isinstance(error, ToolError):
+        return _told(call, OutcomeStatus.TOOL_ERROR, str(error) or f"{tool.name} refused.")
+    status = OutcomeStatus.FAILED
+    if isinstance(error, TimeoutError):
+        status = OutcomeStatus.TIMEOUT
+        detail = told = str(error) or f"{tool.name} gave up waiting"
+    elif isinstance(error, ToolFailedError):
+        detail, told = str(error), f"{tool.name} failed: {error}"
+    else:
+        detail = _describe(error)
+        told = f"{tool.name} failed: {type(error).__name__}: {_message(error)}"
+    if tool.limits.is_failure_told:
+        return replace(_told(call, status, told), detail=detail)
+    return ToolOutcome(call, status, detail=detail)
 
 
 def _fit(call: ToolCall, result: ToolResult, max_chars: int) -> ToolOutcome:

@@ -72,9 +72,7 @@ class SearchAgentLoop(AgentLoopBase):
         return AgentLoopOutput(
             prompt_ids=trajectory.prompt_ids,
             response_ids=trajectory.response_ids,
-            response_mask=[0] * len(trajectory.response_mask)
-            if _is_lost(trajectory)
-            else trajectory.response_mask,
+            response_mask=self._trained_on(trajectory),
             response_logprobs=trajectory.response_logprobs,
             reward_score=reward,
             num_turns=len(trajectory.turns)
@@ -92,6 +90,14 @@ class SearchAgentLoop(AgentLoopBase):
                 "reward_extra_info": _validation_scores(trajectory),
             },
         )
+
+    def _trained_on(self, trajectory: Trajectory) -> list[int]:
+        """Give 1 for each id of the response that is learned from, 0 for the others."""
+        if _is_lost(trajectory):
+            return [0] * len(trajectory.response_ids)
+        if self._shared.settings.is_observation_masked:
+            return trajectory.response_mask
+        return [1] * len(trajectory.response_ids)
 
 
 def _is_lost(trajectory: Trajectory) -> bool:

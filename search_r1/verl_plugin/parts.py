@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from verl.utils.fs import copy_to_local
 from verl.utils.tokenizer import hf_tokenizer
 
@@ -25,7 +25,7 @@ from search_r1.verl_plugin.progress_rollout import RolloutProgress
 from search_r1.verl_plugin.settings import SearchSettings, read_settings
 
 
-class Shared:
+class ProcessParts:
     """Settings, retriever client and loop parts of one training process.
 
     Args:
@@ -35,6 +35,8 @@ class Shared:
 
     def __init__(self, config: DictConfig, tokenizer: Any) -> None:
         self.settings: SearchSettings = read_settings(config)
+        if not self.settings.is_observation_masked:
+            _require_own_logprobs(config)
         self.client = SearchClient(self.settings.retriever.client)
         self.progress = RolloutProgress(ProgressFile(self.settings.run_dir, "rollout"), self.client)
         self.eos_ids = eos_ids_of(config.actor_rollout_ref.model.path, tokenizer)
@@ -59,13 +61,13 @@ class Shared:
 _BATCH = 4096  # prompts that are tokenised at once
 _SLACK = 32  # tokens by which one prompt's template may take more than another's
 
-_shared: dict[int, Shared] = {}
+_shared: dict[int, ProcessParts] = {}
 
 
-def shared(config: DictConfig, tokenizer: Any) -> Shared:
+def shared(config: DictConfig, tokenizer: Any) -> ProcessParts:
     """Give this process's shared parts; verl makes an agent loop for every trajectory."""
     if id(config) not in _shared:
-        _shared[id(config)] = Shared(config, tokenizer)
+        _shared[id(config)] = ProcessParts(config, tokenizer)
     return _shared[id(config)]
 
 
@@ -76,7 +78,7 @@ def check_prompts(config: DictConfig) -> None:
         ValueError: If something does not fit together; the message says what to change.
     """
     try:
-        made = Shared(config, load_tokenizer(config.actor_rollout_ref.model))
+        made = ProcessParts(config, load_tokenizer(config.actor_rollout_ref.model))
     except ToolFailedError as error:
         raise ValueError(f"a tool of search_r1.tools cannot be used: {error}") from error
     try:
@@ -88,6 +90,16 @@ def check_prompts(config: DictConfig) -> None:
                 _check_file(made, file, config.data.max_prompt_length)
     finally:
         asyncio.run(_close(made))
+
+
+def _require_own_logprobs(config: DictConfig) -> None:
+    """Refuse to train on observations with the rollout's log-probs: it never sampled them."""
+    if OmegaConf.select(config, "algorithm.rollout_correction.bypass_mode"):
+        raise ValueError(
+            "search_r1.is_observation_masked is false, but the rollout's log-probs serve as the "
+            "old ones, and observations have none; set "
+            "algorithm.rollout_correction.bypass_mode=false."
+        )
 
 
 def too_long(length: int, limit: int, messages: Sequence[Message]) -> str:
@@ -108,7 +120,7 @@ def load_tokenizer(model: DictConfig) -> Any:
     return tokenizer
 
 
-def _check_file(made: Shared, file: str, limit: int) -> None:
+def _check_file(made: ProcessParts, file: str, limit: int) -> None:
     """Check the rows of a question file, their prompts' length, and the first one's format."""
     rows = read_rows(file, needs_question=made.settings.form.prompt is not None)
     prompts: Iterator[Sequence[Message]] = (
@@ -133,6 +145,6 @@ def _text(messages: Sequence[Message]) -> str:
     return "".join(str(message["content"]) for message in messages)
 
 
-async def _close(made: Shared) -> None:
+async def _close(made: ProcessParts) -> None:
     await made.parts.tools.aclose()
     await made.client.aclose()

@@ -33,6 +33,9 @@ class SearchSettings:
     """How model and tools speak with each other; its keys stand directly in the section."""
     is_format_checked: bool = True
     """Refuse a prompt that shows no call the parser can read."""
+    is_observation_masked: bool = True
+    """Learn from what the policy wrote alone. False is for an ablation: observations are trained on
+    too, as the response of somebody who does not mask."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     """Limits of a trajectory."""
     reward: RewardConfig = field(default_factory=RewardConfig)

@@ -6,7 +6,7 @@ import pytest
 import contract
 from retriever.serving import schema
 from retriever.serving.limits import Limits
-from retriever.serving.wire import Found, read_request, write_answer, write_rows
+from retriever.serving.wire import QueryHits, read_request, write_answer, write_rows
 from retriever.types import Hit, Passage
 from search_r1.search_wire import encode_request, read_reply
 
@@ -39,7 +39,7 @@ def test_a_request_may_leave_out_what_the_contract_lets_it() -> None:
 
 
 def test_the_client_reads_what_the_server_answers() -> None:
-    content = write_answer([Found(1, write_rows([HIT]))], 1, True)
+    content = write_answer([QueryHits(1, write_rows([HIT]))], 1, True)
     ((row,),) = orjson.loads(content)["result"]
     assert row.keys() == contract.ScoredRow.__annotations__.keys()
     assert row["document"].keys() == contract.PassageRow.__annotations__.keys()

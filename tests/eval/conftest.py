@@ -7,7 +7,7 @@ import pytest
 from data_prep.questions import Question
 from data_prep.rows import make_rows, write_rows
 from eval.answerers import Pass
-from eval.evaluator import Asking, Evaluator
+from eval.evaluator import Evaluator, ModelSetup
 from eval.methods import METHODS, decoding_named
 from eval.tally import Tally
 from search_r1.assembly import FormatConfig, assemble
@@ -105,8 +105,8 @@ def parts_of(bpe_tokenizer, searcher):
     """Make a loop with these limits."""
 
     def make(parser="search_tags", **limits):
-        config = LoopConfig(top_k=1, max_nudges=0, **limits)
-        form = FormatConfig(prompt="bare", parser=parser)
+        config = LoopConfig(max_nudges=0, **limits)
+        form = FormatConfig(prompt="bare", parser=parser, top_k=1)
         return assemble(bpe_tokenizer, (), form, config, searcher)
 
     return make
@@ -146,10 +146,10 @@ def evaluator_of(parts, parts_of, policy, searcher, tmp_path):
 
     def make(total=0, prompt="bare", with_examples=False):
         tally = Tally(total, ProgressFile(tmp_path / "run", "evaluate"))
-        asking = Asking(
+        asking = ModelSetup(
             name="tiny",
             parts=parts,
-            prompted={"": parts_of(max_searches=0), "sentences": parts_of("sentences")},
+            prompted={"": parts_of(max_calls=0), "sentences": parts_of("sentences")},
             policy_at=policy.at,
             retriever=searcher,
             rewards=RewardConfig(searches=-0.25),

@@ -6,7 +6,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_r1.answers import exact_match, f1_score, normalize_answer, sub_exact_match
+from contract.answers import normalize_answer
+from search_r1.answers import exact_match, f1_score, sub_exact_match
 
 PIECES = ["a", "an", "the", "The", "A", "yes", "no", "noanswer", "Paris", "1,000", "co-op", "U.S."]
 PIECES += ["'", "-", ".", "!", " ", "\t", "\n", "é", "ß", "İ", "theater", "an-a"]

@@ -58,5 +58,5 @@ def test_the_examples_show_a_line_as_the_loop_goes_on_after_one():
 
 def test_it_may_search_as_often_as_the_model_and_at_least_once():
     limits = METHODS["ircot"].limits
-    assert limits(LoopConfig(max_searches=3)).max_searches == 3
-    assert limits(LoopConfig(max_searches=0)).max_searches == 1
+    assert limits(LoopConfig(max_calls=3)).max_calls == 3
+    assert limits(LoopConfig(max_calls=0)).max_calls == 1

@@ -30,7 +30,7 @@ MANIFEST = Manifest(
     decoding={"name": "greedy", "temperature": 0.0, "seed": 0},
     prompt="user: QUESTION",
     form={},
-    limits={"max_searches": 1},
+    limits={"max_calls": 1},
     corpus={"kind": "bm25", "sha256": "c"},
     questions={"sets": {"facts": 4}, "sha256": "q"},
     in_training=0,
@@ -170,8 +170,8 @@ def test_a_file_is_not_gone_on_with_under_another_protocol(tmp_path):
     MANIFEST.write(path)
     assert read_manifest(path) == MANIFEST
     replace(MANIFEST, code="def", versions={"torch": "9"}).require_same(path)
-    with pytest.raises(DataPrepError, match=r'of another limits: .*"max_searches": 1.* and now'):
-        replace(MANIFEST, limits={"max_searches": 2}).require_same(path)
+    with pytest.raises(DataPrepError, match=r'of another limits: .*"max_calls": 1.* and now'):
+        replace(MANIFEST, limits={"max_calls": 2}).require_same(path)
 
 
 HOSTILE = '<script>alert(1)</script> | `x` \u202e </td><img src=x onerror="1">'

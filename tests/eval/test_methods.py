@@ -56,8 +56,8 @@ def test_decodings_are_greedy_or_as_in_training_with_a_seed():
 
 
 def test_methods_with_a_prompt_that_shows_no_call_never_search():
-    own = LoopConfig(max_searches=3, max_nudges=1, max_turn_tokens=7)
-    searching = {name for name, one in METHODS.items() if one.limits(own).max_searches}
+    own = LoopConfig(max_calls=3, max_nudges=1, max_turn_tokens=7)
+    searching = {name for name, one in METHODS.items() if one.limits(own).max_calls}
     assert searching == {"search", "search_always", "search_never", "ircot"}
     assert METHODS["rag"].limits(own).max_turn_tokens == 7
 

@@ -60,12 +60,20 @@ def rollout(passages):
     """Run one trajectory; gives the trajectory, the policy with its requests, and the searcher."""
 
     def run(
-        codec, script, *, searcher=None, prompt="Question: who?\n", gold=(), parser=None, **limits
+        codec,
+        script,
+        *,
+        searcher=None,
+        prompt="Question: who?\n",
+        gold=(),
+        parser=None,
+        top_k=3,
+        **limits,
     ):
         policy = ScriptedPolicy(script, codec)
         searcher = searcher or ListSearcher(passages)
         config = LoopConfig(**limits)
-        tools = ToolBox([SearchTool(searcher, config.top_k)])
+        tools = ToolBox([SearchTool(searcher, top_k)])
         loop = SearchLoop(policy, codec, parser or SearchTagsParser(), tools, config)
         trajectory = asyncio.run(loop.run(codec.encode(prompt), question="who?", gold_answers=gold))
         return trajectory, policy, searcher

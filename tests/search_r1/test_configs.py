@@ -74,11 +74,12 @@ def test_every_preset_passes_verls_own_validation(configs: dict[str, dict[str, A
 @pytest.mark.parametrize("name", ["grpo_3b_8gpu", "ppo_7b_8gpu"])
 def test_search_r1s_hyperparameters_are_kept(configs: dict[str, dict[str, Any]], name: str) -> None:
     config = configs[name]
-    actor, loop = config["actor_rollout_ref"]["actor"], config["search_r1"]["loop"]
+    actor, section = config["actor_rollout_ref"]["actor"], config["search_r1"]
+    loop = section["loop"]
     assert actor["optim"]["lr"] == 1e-6
     assert actor["optim"]["lr_warmup_steps_ratio"] == 0.285
     assert (config["data"]["train_batch_size"], actor["ppo_mini_batch_size"]) == (512, 256)
-    assert (loop["max_searches"], loop["top_k"]) == (4, 3)
+    assert (loop["max_calls"], section["top_k"]) == (4, 3)
     assert (loop["max_turn_tokens"], loop["max_observation_tokens"]) == (500, 500)
     assert config["actor_rollout_ref"]["rollout"]["max_model_len"] == 4096
     assert config["actor_rollout_ref"]["rollout"]["temperature"] == 1.0

@@ -51,7 +51,7 @@ def test_two_searches_are_two_observations(byte_codec, rollout):
 
 @pytest.mark.parametrize("allowed", [0, 1, 2, 3])
 def test_search_limit_leaves_one_final_turn(byte_codec, rollout, allowed):
-    trajectory, _, searcher = rollout(byte_codec, [SEARCH] * (allowed + 1), max_searches=allowed)
+    trajectory, _, searcher = rollout(byte_codec, [SEARCH] * (allowed + 1), max_calls=allowed)
     assert trajectory.stop_reason is StopReason.SEARCH_LIMIT
     assert len(trajectory.turns) == allowed + 1
     assert len(searcher.asked) == trajectory.num_searches == allowed
@@ -60,7 +60,7 @@ def test_search_limit_leaves_one_final_turn(byte_codec, rollout, allowed):
 
 
 def test_the_final_turn_may_answer(byte_codec, rollout):
-    trajectory, _, _ = rollout(byte_codec, [SEARCH, ANSWER], max_searches=1)
+    trajectory, _, _ = rollout(byte_codec, [SEARCH, ANSWER], max_calls=1)
     assert (trajectory.stop_reason, trajectory.prediction) == (StopReason.ANSWER, "Bram Stoker")
 
 
@@ -85,7 +85,7 @@ def test_an_answer_after_a_nudge_counts(byte_codec, rollout):
 
 
 def test_a_nudge_does_not_count_as_a_search(byte_codec, rollout):
-    trajectory, _, _ = rollout(byte_codec, [JUNK, SEARCH, ANSWER], max_nudges=1, max_searches=1)
+    trajectory, _, _ = rollout(byte_codec, [JUNK, SEARCH, ANSWER], max_nudges=1, max_calls=1)
     assert trajectory.stop_reason is StopReason.ANSWER
 
 
@@ -203,9 +203,7 @@ def test_one_loop_runs_many_trajectories_at_once(byte_codec, searcher_of, passag
         assert (trajectory.prediction, trajectory.num_searches) == (str(n), n)
 
 
-@pytest.mark.parametrize(
-    "name", ["max_turn_tokens", "max_response_tokens", "top_k", "min_answer_tokens"]
-)
+@pytest.mark.parametrize("name", ["max_turn_tokens", "max_response_tokens", "min_answer_tokens"])
 def test_a_limit_below_one_is_refused(name):
     with pytest.raises(ValueError, match=f"{name} is 0; it must be at least 1"):
         LoopConfig(**{name: 0})
@@ -240,7 +238,7 @@ def test_importing_the_loop_imports_no_engine():
     ],
 )
 def test_how_a_turn_ended_is_read_off_its_ids(byte_codec, rollout, turn, max_turn_tokens, reason):
-    limits = {"max_turn_tokens": max_turn_tokens, "max_nudges": 0, "max_searches": 0}
+    limits = {"max_turn_tokens": max_turn_tokens, "max_nudges": 0, "max_calls": 0}
     trajectory, _, _ = rollout(byte_codec, [turn], **limits)
     assert trajectory.turns[0].stop_reason is reason
 

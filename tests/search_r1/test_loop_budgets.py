@@ -26,7 +26,7 @@ def check_budgets(trajectory, policy, limits):
             )
         if turn.call:
             assert turn.num_observation_ids <= limits["max_observation_tokens"]
-    assert trajectory.num_searches <= limits["max_searches"]
+    assert trajectory.num_searches <= limits["max_calls"]
     if trajectory.stop_reason is not StopReason.ABORTED:
         assert trajectory.response_mask[-1] == 1
         assert trajectory.turns[-1].num_observation_ids == 0
@@ -44,9 +44,8 @@ turns = st.builds(
 )
 limits = st.fixed_dictionaries(
     {
-        "max_searches": st.integers(0, 3),
+        "max_calls": st.integers(0, 3),
         "max_nudges": st.integers(0, 2),
-        "top_k": st.integers(1, 3),
         "max_turn_tokens": st.integers(1, 80),
         "max_response_tokens": st.integers(1, 700),
         "max_observation_tokens": st.integers(49, 300),
@@ -71,7 +70,7 @@ def test_every_total_budget_keeps_room_for_an_answer(
         "max_turn_tokens": 40,
         "max_observation_tokens": 60,
         "min_answer_tokens": 12,
-        "max_searches": 2,
+        "max_calls": 2,
     }
     stops = []
     for total in range(1, 190, 3):

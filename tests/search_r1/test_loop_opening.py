@@ -24,7 +24,7 @@ def run_opened(searcher_of, passages):
     def run(codec, script, opening, parser="search_tags", closing="", **limits):
         policy, searcher = ScriptedPolicy(script, codec), searcher_of(passages)
         config = LoopConfig(**limits)
-        tools = ToolBox([SearchTool(searcher, config.top_k)])
+        tools = ToolBox([SearchTool(searcher, 3)])
         loop = SearchLoop(policy, codec, get_tool_parser(parser)(), tools, config)
         trajectory = asyncio.run(loop.run(codec.encode(PROMPT), opening=opening, closing=closing))
         return trajectory, policy, searcher
@@ -116,7 +116,7 @@ def test_the_turn_after_the_last_search_is_made_to_begin_as_it_is_told(
 ):
     script = ["<search>Dracula</search>"] * most + ["Bram Stoker</answer>"]
     trajectory, policy, searcher = run_opened(
-        codec, script, "", closing="So: <answer>", max_searches=most
+        codec, script, "", closing="So: <answer>", max_calls=most
     )
     assert (trajectory.stop_reason, trajectory.prediction) == (StopReason.ANSWER, "Bram Stoker")
     assert len(searcher.asked) == most
@@ -138,7 +138,7 @@ def test_a_closing_that_leaves_no_room_for_an_answer_is_left_out(bpe_codec, run_
         [call, ScriptedTurn("<answer>x</answer>")],
         "",
         closing="So it is, after all of this, and of all the rest, and at the very end: <answer>",
-        max_searches=1,
+        max_calls=1,
         max_response_tokens=room,
         max_observation_tokens=30,
         min_answer_tokens=12,

@@ -67,9 +67,8 @@ def statuses(trajectory):
 
 def test_the_limits_are_search_r1s_unless_others_are_given():
     assert LoopConfig() == LoopConfig(
-        max_searches=4,
+        max_calls=4,
         max_nudges=1,
-        top_k=3,
         max_turn_tokens=500,
         max_response_tokens=4096,
         max_observation_tokens=500,
@@ -81,9 +80,8 @@ def test_the_limits_are_search_r1s_unless_others_are_given():
 @pytest.mark.parametrize(
     ("name", "least"),
     [
-        ("max_searches", 0),
+        ("max_calls", 0),
         ("max_nudges", 0),
-        ("top_k", 1),
         ("max_turn_tokens", 1),
         ("max_response_tokens", 1),
         ("max_observation_tokens", 1),
@@ -204,7 +202,7 @@ def test_one_wrongly_written_call_makes_the_turn_not_well_formed(roll, calls, is
 def test_calls_beyond_the_limit_are_counted_and_told_and_no_mistake(roll):
     one = Named("one")
     script = [call("one", "a"), "".join(call("one", text) for text in "bcde"), call("one")]
-    trajectory, _ = roll(script, tools=[one], max_searches=3)
+    trajectory, _ = roll(script, tools=[one], max_calls=3)
     assert one.asked == ["a", "b", "c"]
     assert statuses(trajectory) == [["ok"], ["ok", "ok", "call_limit", "call_limit"], []]
     assert "2 not called: at most 3 calls are answered." in trajectory.turns[1].observation_text
@@ -219,7 +217,7 @@ def test_a_tools_own_limit_counts_what_reached_that_tool_in_all_turns_before(rol
     mistyped = '<tool_call>\n{"name": "one", "arguments": {"query": 3}}\n</tool_call>'
     script = [call("one", "a") + call("two", "x"), mistyped + call("one", "b")]
     script += [call("one", "c") + call("two", "y"), call("one", "d"), ANSWER]
-    trajectory, _ = roll(script, tools=[one, two], max_searches=20)
+    trajectory, _ = roll(script, tools=[one, two], max_calls=20)
     assert (one.asked, two.asked) == (["a", "b", "c"], ["x"])
     assert statuses(trajectory) == [
         ["ok", "ok"],

@@ -164,7 +164,7 @@ def test_what_a_tool_says_is_read_and_what_breaks_it_is_not(run_tools):
 
 
 def test_calls_beyond_the_limit_are_refused_and_then_end_it(run_tools):
-    trajectory, _, add = run_tools([f"{ADD}\n{ADD}\n{ADD}", ADD], max_searches=2)
+    trajectory, _, add = run_tools([f"{ADD}\n{ADD}\n{ADD}", ADD], max_calls=2)
     assert len(add.asked) == 2
     assert trajectory.turns[0].observation_text.count("1 not called: at most 2 calls") == 1
     statuses = [call.status for call in trajectory.turns[0].calls]
@@ -179,7 +179,7 @@ def test_every_result_keeps_to_the_cap_however_many_calls_there_are(run_tools, c
 
     unknown = ADD.replace("add", "nothing")
     alone, _, _ = run_tools([ADD, ANSWER], add=Wordy(), max_observation_tokens=90)
-    limits = {"max_observation_tokens": 90, "max_searches": 9}
+    limits = {"max_observation_tokens": 90, "max_calls": 9}
     beside, _, _ = run_tools([ADD + unknown * 4, ANSWER], add=Wordy(), **limits)
     words = [t.turns[0].observation_text.count("word") for t in (alone, beside)]
     assert words[0] == words[1] > 10

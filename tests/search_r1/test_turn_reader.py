@@ -8,7 +8,7 @@ import pytest
 from search_r1.demo import ByteCodec
 from search_r1.parsers.hermes import HermesParser
 from search_r1.parsers.search_tags import SearchTagsParser
-from search_r1.turns import TurnReader
+from search_r1.turns import Answer, Calls, Mistake, TurnReader
 from search_r1.types import FinishReason, ToolCall, Turn
 
 CALL = '<tool_call>\n{"name": "search", "arguments": {"query": "Dracula"}}\n</tool_call>'
@@ -79,18 +79,20 @@ def test_the_last_id_and_the_text_say_how_a_turn_ended(ids, text, budget, reason
 
 def test_calls_are_an_action():
     found, made = read(f"I look. {CALL}")
-    assert found == [ToolCall("search", {"query": "Dracula"})]
+    assert found == Calls([ToolCall("search", {"query": "Dracula"})])
     assert made.well_formed is True
-    assert (made.overrun, made.is_malformed_call, made.error) == (False, False, None)
+    assert (made.overrun, made.is_malformed_call) == (False, False)
 
 
 def test_an_answer_is_an_action():
     found, made = read(f"I know. {ANSWER}")
-    assert found == "Bram Stoker"
-    assert (made.well_formed, made.overrun, made.error) == (True, False, None)
+    assert found == Answer("Bram Stoker")
+    assert (made.well_formed, made.overrun) == (True, False)
 
 
-@pytest.mark.parametrize(("text", "action"), [(f"{ANSWER} {CALL}", str), (f"{CALL}{ANSWER}", list)])
+@pytest.mark.parametrize(
+    ("text", "action"), [(f"{ANSWER} {CALL}", Answer), (f"{CALL}{ANSWER}", Calls)]
+)
 def test_of_an_answer_and_a_call_the_one_closed_first_counts(text, action):
     found, made = read(text)
     assert isinstance(found, action)
@@ -99,26 +101,26 @@ def test_of_an_answer_and_a_call_the_one_closed_first_counts(text, action):
 
 def test_neither_is_a_mistake_that_says_so():
     found, made = read("I wonder.")
-    assert (found, made.error, made.well_formed) == (None, MESSAGE, False)
+    assert (found, made.well_formed) == (Mistake(MESSAGE), False)
     assert made.is_malformed_call is False
 
 
 def test_a_broken_call_is_told_in_the_parsers_words():
     found, made = read('<tool_call>\n{"name": search}\n</tool_call>')
-    assert found is None
+    assert isinstance(found, Mistake)
     assert made.is_malformed_call is True
-    assert made.error not in (None, MESSAGE)
+    assert found.error not in ("", MESSAGE)
 
 
 def test_an_answer_beside_a_broken_call_counts_and_is_not_well_formed():
     found, made = read(f"<tool_call>\nnonsense\n</tool_call>{ANSWER}")
-    assert found == "Bram Stoker"
+    assert found == Answer("Bram Stoker")
     assert (made.is_malformed_call, made.well_formed) == (True, False)
 
 
 def test_an_answer_inside_a_call_that_the_text_breaks_off_is_none():
     found, _ = read(f'<tool_call>\n{{"name": "search", "arguments": {{"query": "{ANSWER}')
-    assert found is None
+    assert isinstance(found, Mistake)
 
 
 @pytest.mark.parametrize(
@@ -133,32 +135,31 @@ def test_an_answer_inside_a_call_that_the_text_breaks_off_is_none():
 )
 def test_what_only_the_environment_writes_spoils_the_action_after_it(text, forbidden):
     found, made = read(text, Listing())
-    assert found is None
-    assert made.error == f"{forbidden} is written for you, not by you"
+    assert found == Mistake(f"{forbidden} is written for you, not by you")
     assert made.well_formed is False
 
 
 @pytest.mark.parametrize("action", [ANSWER, CALL])
 def test_what_only_the_environment_writes_spoils_nothing_before_it(action):
     found, made = read(f"{action}<one>", Listing())
-    assert found
+    assert not isinstance(found, Mistake)
     assert made.well_formed is True
 
 
 def test_only_what_stands_after_the_last_closed_thought_counts():
     thoughts = f"<think>{ANSWER}</think> so <think>{CALL}<one></think>"
-    assert read(f"{thoughts}{ANSWER}", Listing())[0] == "Bram Stoker"
-    assert read(thoughts)[0] is None
+    assert read(f"{thoughts}{ANSWER}", Listing())[0] == Answer("Bram Stoker")
+    assert read(thoughts)[0] == Mistake(MESSAGE)
 
 
 def test_a_turn_goes_on_from_its_opening():
-    assert read("Bram Stoker</answer>", opening="<answer>")[0] == "Bram Stoker"
+    assert read("Bram Stoker</answer>", opening="<answer>")[0] == Answer("Bram Stoker")
 
 
 def test_a_message_is_an_answer_where_that_is_asked_for():
     found, made = read(" It is Stoker.\n<|end|>", is_message_answer=True)
-    assert found == "It is Stoker."
-    assert (made.well_formed, made.error) == (True, None)
+    assert found == Answer("It is Stoker.")
+    assert made.well_formed is True
 
 
 @pytest.mark.parametrize(
@@ -173,14 +174,14 @@ def test_a_message_is_an_answer_where_that_is_asked_for():
     ],
 )
 def test_no_other_turn_is_a_message(text, is_asked_for, stop_reason):
-    found, made = read(text, None, is_asked_for, stop_reason=stop_reason)
-    assert found is None
-    assert made.error
+    found, _ = read(text, None, is_asked_for, stop_reason=stop_reason)
+    assert isinstance(found, Mistake)
+    assert found.error
 
 
 def test_the_ending_token_is_no_part_of_a_message_and_its_text_elsewhere_is():
-    assert read("a <|end|> b<|end|>", None, True)[0] == "a <|end|> b"
-    assert read("<|end|> b", None, True)[0] == "<|end|> b"
+    assert read("a <|end|> b<|end|>", None, True)[0] == Answer("a <|end|> b")
+    assert read("<|end|> b", None, True)[0] == Answer("<|end|> b")
 
 
 @pytest.mark.parametrize("ending", ["\t", "<|end|>"])
@@ -203,7 +204,8 @@ def test_an_ending_token_without_text_takes_nothing_away():
             return super().decode([id_ for id_ in ids if id_ != 257])
 
     made = turn("It is Stoker.<|end|>")
-    assert TurnReader(Silent(), SearchTagsParser(), True).find_action(made) == "It is Stoker."
+    found = TurnReader(Silent(), SearchTagsParser(), True).find_action(made)
+    assert found == Answer("It is Stoker.")
 
 
 def test_a_parser_that_raises_has_read_a_broken_call_and_is_logged_loudly_once(caplog):
@@ -214,8 +216,9 @@ def test_a_parser_that_raises_has_read_a_broken_call_and_is_logged_loudly_once(c
     made = reader(Broken(), is_message_answer=True)
     turns = [turn("x"), turn("x"), turn(ANSWER)]
     with caplog.at_level(logging.DEBUG, "search_r1.turns"):
-        assert [made.find_action(one) for one in turns] == [None, None, "Bram Stoker"]
+        found = [made.find_action(one) for one in turns]
+    broken = Mistake("the call could not be read")
+    assert found == [broken, broken, Answer("Bram Stoker")]
     assert [one.is_malformed_call for one in turns] == [True] * 3
-    assert turns[0].error == "the call could not be read"
     assert [record.levelno for record in caplog.records] == [logging.WARNING, *[logging.DEBUG] * 2]
     assert "of the plugin" in caplog.text

@@ -11,7 +11,7 @@ from search_r1.search_client import RetrieverError
 from search_r1.tokens import HfCodec
 from search_r1.tools.search import SearchTool
 from search_r1.tools.toolbox import ToolBox
-from search_r1.turns import TurnReader
+from search_r1.turns import Answer, Mistake, TurnReader
 from search_r1.types import FinishReason, StopReason, Turn
 
 SEARCH = '<tool_call>\n{"name": "search", "arguments": {"query": "Dracula"}}\n</tool_call>'
@@ -85,7 +85,8 @@ def test_a_token_of_the_format_ends_a_turn_and_is_no_part_of_it(byte_codec):
     assert ord("!") in reader.stop_token_ids, "the engine must be told"
     reason = reader.finish_reason(ids, "Bram Stoker!", budget=99)
     assert reason is FinishReason.EOS
-    assert reader.find_action(Turn("Bram Stoker!", 0, len(ids), reason, 0.0)) == "Bram Stoker"
+    found = reader.find_action(Turn("Bram Stoker!", 0, len(ids), reason, 0.0))
+    assert found == Answer("Bram Stoker")
 
 
 @pytest.mark.parametrize(
@@ -106,5 +107,4 @@ def test_a_turn_that_writes_its_own_result_is_stopped_and_refused(byte_codec, pa
     reason = reader.finish_reason(byte_codec.encode(written), written, budget=99)
     assert reason is FinishReason.STOP
     turn = Turn(f"{written} Stoker {ANSWER}", 0, 1, reason, 0.0)
-    assert reader.find_action(turn) is None
-    assert turn.error == f"{text} is written for you, not by you"
+    assert reader.find_action(turn) == Mistake(f"{text} is written for you, not by you")

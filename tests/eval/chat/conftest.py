@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from eval.chat.session import Loaded, Session
-from eval.evaluator import Asking
+from eval.chat.session import ReadyModel, Session
+from eval.evaluator import ModelSetup
 from search_r1.rewards import RewardConfig
 
 
@@ -33,10 +33,10 @@ def gate():
 @pytest.fixture
 def session(parts, parts_of, policy, searcher, gate):
     """Two names for one scripted model; the second cannot be loaded."""
-    asking = Asking(
+    asking = ModelSetup(
         name="tiny",
         parts=parts,
-        prompted={"": parts_of(max_searches=0)},
+        prompted={"": parts_of(max_calls=0)},
         policy_at=policy.at,
         retriever=searcher,
         rewards=RewardConfig(),
@@ -48,6 +48,6 @@ def session(parts, parts_of, policy, searcher, gate):
         gate["loads"].append(name)
         if name != "tiny":
             raise ValueError(f"{name} has another shape")
-        return Loaded(asking, lambda _t, _s, on_ids: StreamingPolicy(policy, on_ids, gate))
+        return ReadyModel(asking, lambda _t, _s, on_ids: StreamingPolicy(policy, on_ids, gate))
 
     return Session(["tiny", "broken"], load)

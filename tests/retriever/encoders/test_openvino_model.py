@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 import torch
 from transformers import BertModel, RobertaConfig, RobertaModel
 
-from retriever.encoders.compiled_reader import Loaded, find_compiled_reader
+from retriever.encoders.compiled_reader import LoadedModel, find_compiled_reader
 from retriever.encoders.encoder import Encoder
 from retriever.encoders.openvino_model import compile_module
 from retriever.encoders.text_models import load_text_model
@@ -45,7 +45,7 @@ class Unconvertible(Mean):
 
 
 def load(module):
-    return Loaded(module, None, "mean", False, dimension=8, most_ids=50, pad_id=0)
+    return LoadedModel(module, None, "mean", False, dimension=8, most_ids=50, pad_id=0)
 
 
 def test_the_next_call_does_not_change_what_the_last_gave():

@@ -5,8 +5,6 @@ import json
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from retriever.errors import RetrievalError
 from retriever.evaluate.__main__ import main
@@ -15,7 +13,6 @@ from retriever.evaluate.quality import (
     Question,
     answer_recall,
     has_answer,
-    normalize,
     read_questions,
     recall,
 )
@@ -23,7 +20,6 @@ from retriever.evaluate.report import Plan, format_table
 from retriever.evaluate.sweep import make_sweep
 from retriever.storage.manifest import FileFacts, Manifest, write_manifest
 from retriever.types import Hit, Passage
-from search_r1.answers import normalize_answer
 
 
 def hit(title, text):
@@ -89,11 +85,6 @@ def test_answer_recall_looks_at_the_first_hits_only() -> None:
     hits = [[hit("", "no"), hit("", "Stoker")], [hit("Dublin", "a city"), hit("", "no")]]
     assert answer_recall(asked, hits, 1) == 0.5
     assert answer_recall(asked, hits, 2) == 1.0
-
-
-@given(st.text())
-def test_texts_are_normalised_as_answers_are_scored(text) -> None:
-    assert normalize(text) == normalize_answer(text)
 
 
 def test_questions_are_read_in_order(questions_file) -> None:

@@ -1,11 +1,11 @@
 import sys
 
 from retriever.serving.cache import AnswerCache
-from retriever.serving.wire import Found
+from retriever.serving.wire import QueryHits
 
 
 def found(top_k, n_rows, size=100):
-    return Found(top_k, tuple(b"%d" % n + b"x" * size for n in range(n_rows)))
+    return QueryHits(top_k, tuple(b"%d" % n + b"x" * size for n in range(n_rows)))
 
 
 def test_an_answer_serves_as_many_hits_or_fewer():

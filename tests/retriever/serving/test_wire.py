@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retriever.serving.limits import Limits
-from retriever.serving.wire import Found, RefusedError, read_request, write_answer, write_rows
+from retriever.serving.wire import QueryHits, RefusedError, read_request, write_answer, write_rows
 from retriever.types import Hit, Passage
 
 VALUES = st.recursive(
@@ -70,7 +70,7 @@ HITS = st.builds(
 
 @given(st.lists(st.lists(HITS, max_size=4), max_size=3), st.integers(1, 5), st.booleans())
 def test_an_answer_holds_the_best_hits_of_every_query(found, top_k, is_scored):
-    answer = write_answer([Found(9, write_rows(hits)) for hits in found], top_k, is_scored)
+    answer = write_answer([QueryHits(9, write_rows(hits)) for hits in found], top_k, is_scored)
     rows = [
         [
             {
@@ -92,7 +92,7 @@ def test_an_answer_holds_the_best_hits_of_every_query(found, top_k, is_scored):
 
 @pytest.mark.parametrize(("n_rows", "covered"), [(5, 5), (2, 1000)])
 def test_an_answer_covers_what_was_asked_or_all_there_is(n_rows, covered):
-    found = Found(5, (b"{}",) * n_rows)
+    found = QueryHits(5, (b"{}",) * n_rows)
     assert found.covers(covered)
     assert found.covers(covered + 1) == (n_rows < 5)
 

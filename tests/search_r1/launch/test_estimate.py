@@ -18,7 +18,7 @@ NOTHING = Overheads(0.0, 0.0, 0.0, 0.0, 0.0)
 def config_of(**changes: Any) -> dict[str, Any]:
     """48 trajectories a step, of one search and one passage at most."""
     return {
-        "search_r1": {"loop": {"max_searches": 1, "top_k": 1, "max_observation_tokens": 112}}
+        "search_r1": {"top_k": 1, "loop": {"max_calls": 1, "max_observation_tokens": 112}}
         | changes.pop("search_r1", {}),
         "data": {"train_batch_size": 6, "val_max_samples": 96} | changes.pop("data", {}),
         "actor_rollout_ref": {
@@ -61,7 +61,7 @@ def test_cold_start_and_final_evaluations_are_parts_of_their_own() -> None:
         "cold_start": {"questions": "q", "num_questions": 100, "epochs": 2},
         "evaluation": {"questions": "q", "num_questions": 144},
     }
-    config = config_of(search_r1={"loop": {"max_searches": 1, "top_k": 1}} | section)
+    config = config_of(search_r1={"top_k": 1, "loop": {"max_calls": 1}} | section)
     made = estimate(config, SPEEDS, 20.0, overheads=NOTHING)
     # 400 passes over demonstrations, half of one turn and half of two with a passage.
     direct, searching = 20 + 12.3, 20 + 58 + 24.6
@@ -96,7 +96,7 @@ def test_what_takes_more_than_half_an_hour_gets_the_steps_that_fit() -> None:
 
 def test_when_no_step_fits_the_other_levers_are_named() -> None:
     section = {"evaluation": {"questions": "q", "num_questions": 4000}}
-    config = config_of(search_r1={"loop": {"max_searches": 1}} | section)
+    config = config_of(search_r1={"loop": {"max_calls": 1}} | section)
     advice = advise(estimate(config, SPEEDS, 20.0), config)
     assert advice is not None
     assert "search_r1.evaluation.num_questions=1000 (now 4000)" in advice

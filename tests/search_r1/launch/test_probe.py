@@ -24,7 +24,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     questions = [("tiny", Question(str(i), "who wrote Dracula?", ("Stoker",))) for i in range(3)]
     write_rows(make_rows(questions, "train", "search_r1"), folder / "train.parquet")
     return {
-        "search_r1": {"loop": {"max_searches": 1, "top_k": 1}, "run_dir": str(folder)},
+        "search_r1": {"top_k": 1, "loop": {"max_calls": 1}, "run_dir": str(folder)},
         "data": {"train_files": str(folder / "train.parquet"), "train_batch_size": 2},
         "actor_rollout_ref": {
             "model": {"path": str(folder / "model")},

@@ -54,7 +54,7 @@ def test_the_loop_runs_on_a_served_model(bpe_codec, searcher_of, passages, says_
 
     async def work(server, policy):
         tools = ToolBox([SearchTool(searcher, 1)])
-        loop = SearchLoop(policy, bpe_codec, SearchTagsParser(), tools, LoopConfig(top_k=1))
+        loop = SearchLoop(policy, bpe_codec, SearchTagsParser(), tools, LoopConfig())
         return await loop.run(bpe_codec.encode(PROMPT))
 
     with serve_model(model) as url:

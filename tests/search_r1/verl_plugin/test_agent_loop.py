@@ -57,12 +57,22 @@ def roll_out(tmp_path, bpe_tokenizer):
     other_eos = {"eos_token_id": [bpe_tokenizer.eos_token_id, 5]}
     (tmp_path / "generation_config.json").write_text(json.dumps(other_eos))
 
-    def run(*texts, error=None, own_reward=None, prompt_length=64, url=None, **columns):
+    def run(
+        *texts,
+        error=None,
+        own_reward=None,
+        prompt_length=64,
+        url=None,
+        is_masked=True,
+        **columns,
+    ):
         client = {"url": url, "backoff_s": 0.01} if url else {}
         config = OmegaConf.create(
             {
                 "search_r1": {
-                    "loop": {"max_nudges": 0, "top_k": 1},
+                    "top_k": 1,
+                    "is_observation_masked": is_masked,
+                    "loop": {"max_nudges": 0},
                     "run_dir": str(tmp_path),
                     "retriever": {"client": client},
                 },
@@ -168,6 +178,17 @@ def test_a_trajectory_that_the_retriever_lost_is_masked_out_of_learning(roll_out
     assert output.response_mask == [0] * len(output.response_ids)
     assert output.reward_score == 0.0
     assert output.extra_fields["reward_extra_info"]["lost"] == 1.0
+
+
+def test_without_the_observation_mask_all_is_learned_from_and_the_record_says_who_wrote_it(
+    roll_out,
+):
+    output = roll_out(SEARCH, ANSWER, is_masked=False)
+    assert output.response_mask == [1] * len(output.response_ids)
+    assert 0 in output.extra_fields["trajectory"]["response_mask"]
+    assert not any(
+        roll_out(SEARCH, error=RetrieverUnavailable("down"), is_masked=False).response_mask
+    )
 
 
 def test_a_trajectory_that_the_engine_never_began_is_one_masked_token(roll_out, bpe_tokenizer):

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from data_prep.questions import Question
 from data_prep.rows import make_rows, write_rows
-from search_r1.verl_plugin.parts import Shared, check_prompts, load_tokenizer
+from search_r1.verl_plugin.parts import ProcessParts, check_prompts, load_tokenizer
 from tests.tiny_model import CHAT_TEMPLATE
 
 
@@ -45,6 +45,14 @@ def test_a_prompt_in_another_format_than_the_parsers_is_refused(config_of):
     check_prompts(config_of(parser="hermes", is_format_checked=False))
 
 
+def test_observations_are_not_trained_on_with_log_probs_they_never_had(config_of):
+    config = config_of(is_observation_masked=False)
+    check_prompts(config)
+    config.algorithm = {"rollout_correction": {"bypass_mode": True}}
+    with pytest.raises(ValueError, match="set algorithm"):
+        check_prompts(config)
+
+
 @pytest.mark.parametrize("stage", ["cold_start", "evaluation"])
 def test_stages_in_a_format_that_writes_no_calls_are_refused(config_of, stage):
     section = {stage: {"questions": "q.parquet"}, "is_format_checked": False}
@@ -59,7 +67,7 @@ def test_a_prompt_that_is_too_long_is_refused(config_of):
 
 
 def prompt_ids_of(config, rows):
-    made = Shared(config, load_tokenizer(config.actor_rollout_ref.model))
+    made = ProcessParts(config, load_tokenizer(config.actor_rollout_ref.model))
     return [made.parts.style.prompt_ids(row["prompt"]) for row in rows]
 
 
@@ -112,8 +120,8 @@ def test_the_configs_prompt_takes_the_place_of_the_rows(config_of, bpe_tokenizer
         "raw_prompt": [{"role": "user", "content": "as it was"}],
         "extra_info": {"question": "who wrote Dracula"},
     }
-    assert Shared(config_of(), bpe_tokenizer).messages_of(row) == row["raw_prompt"]
-    made = Shared(config_of(prompt="search_r1"), bpe_tokenizer)
+    assert ProcessParts(config_of(), bpe_tokenizer).messages_of(row) == row["raw_prompt"]
+    made = ProcessParts(config_of(prompt="search_r1"), bpe_tokenizer)
     assert made.messages_of(row)[0]["content"].endswith("Question: who wrote Dracula?\n")
     assert made.messages_of(row | {"extra_info": {}, "question": "who?"})
     with pytest.raises(ValueError, match=r"a row has no extra_info.question"):
@@ -122,4 +130,4 @@ def test_the_configs_prompt_takes_the_place_of_the_rows(config_of, bpe_tokenizer
 
 def test_an_unknown_key_of_the_section_is_refused(config_of, bpe_tokenizer):
     with pytest.raises(ValueError, match="unknown key in the search_r1 section"):
-        Shared(config_of(parsers="hermes"), bpe_tokenizer)
+        ProcessParts(config_of(parsers="hermes"), bpe_tokenizer)
