@@ -5,6 +5,7 @@ import gc
 import importlib
 import importlib.abc
 import importlib.util
+import itertools
 import math
 import multiprocessing
 import os
@@ -12,11 +13,11 @@ import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -25,7 +26,17 @@ from mutant_places import Place, changed_functions, functions_of, put
 
 OURS = {"search_r1", "retriever", "data_prep", "eval", "processor", "contract"}
 OURS |= {"benchmarks", "tests", "scripts"}
-PYTEST = ["-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:schemathesis"]
+PYTEST = [
+    "-q",
+    "--tb=no",
+    "--disable-warnings",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+    "-p",
+    "no:schemathesis",
+]
 PYTEST += ["-k", "not smollm2 and not llama3 and not mistral"]  # one real tokenizer will do
 WAIT_S = 120  # for a test that waits for ever; one that computes for ever has its limit below
 HANG_S = 3600  # what ends nothing but a mutant that no other limit ends
@@ -112,13 +123,27 @@ def run_tests(patch: Patch, tests: Sequence[str], cpu_s: int, loaded: Path | Non
 
 def run(target: Callable[..., None], *arguments: Any) -> int:
     """Run a function in a fork, and end all that it started; gives its exit status."""
-    process = FORKS.Process(target=target, args=arguments)
-    process.start()
-    process.join(HANG_S)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid or 0, signal.SIGKILL)
-    process.join()
-    return process.exitcode or 0
+    return next(run_all(target, {0: arguments}, 1))[1]
+
+
+def run_all(
+    target: Callable[..., None], calls: Mapping[int, tuple[Any, ...]], jobs: int
+) -> Iterator[tuple[int, int]]:
+    """Run a function in a fork per call, some at a time; yields each call's number and status."""
+    numbers, running = iter(calls), {}
+    while True:
+        for number in itertools.islice(numbers, jobs - len(running)):
+            process = FORKS.Process(target=target, args=calls[number])
+            process.start()
+            running[process.sentinel] = (number, process)
+        if not running:
+            return
+        for sentinel in wait(list(running), HANG_S) or list(running):
+            number, process = running.pop(sentinel)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid or 0, signal.SIGKILL)
+            process.join()
+            yield number, process.exitcode or 0
 
 
 def import_all(names: Sequence[str], is_ours: bool) -> None:
@@ -165,6 +190,7 @@ class ForkPerMutant:
 
     path: Path
     changes: Mapping[int, Mapping[Place, CodeType]]
+    jobs: int
     sender: Connection
 
     def pytest_runtestloop(self, session: Any) -> bool:
@@ -179,16 +205,20 @@ class ForkPerMutant:
                 session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             os._exit(0)
 
-        is_possible = run(loop, {}, HANG_S) == 0
-        cpu_s = limit_s()
-        for number, changed in self.changes.items():
-            if is_possible and changed.keys() <= functions.keys():
-                self.sender.send((number, run(loop, changed, cpu_s)))
+        if run(loop, {}, HANG_S) == 0:
+            here = {n: new for n, new in self.changes.items() if new.keys() <= functions.keys()}
+            calls = {number: (new, limit_s()) for number, new in here.items()}
+            for result in run_all(loop, calls, self.jobs):
+                self.sender.send(result)
         return True
 
 
 def try_in_place(
-    original: Patch, sources: Sequence[str], tests: Sequence[str], names: Sequence[str]
+    original: Patch,
+    sources: Sequence[str],
+    tests: Sequence[str],
+    names: Sequence[str],
+    jobs: int,
 ) -> dict[int, int]:
     """Try the mutants that change functions only; gives the exit status of those noticed."""
     old = compile(original.source, original.path, "exec")
@@ -200,7 +230,7 @@ def try_in_place(
         import pytest
 
         import_all(names, is_ours=True)
-        plugins = [ForkPerMutant(original.path, changes, sender), EndAtOnce()]
+        plugins = [ForkPerMutant(original.path, changes, jobs, sender), EndAtOnce()]
         os._exit(pytest.main([*options_for(tests[0]), "-s", *tests], plugins))
 
     process = FORKS.Process(target=collect)

@@ -27,7 +27,7 @@ from mutant_runs import (
     Patch,
     import_all,
     prepare,
-    run,
+    run_all,
     run_tests,
     try_in_place,
 )
@@ -65,7 +65,9 @@ COVERED = {
 }
 
 
-def try_mutants(path: Path, name: str, tests: Sequence[str]) -> Iterator[tuple["Mutant", str]]:
+def try_mutants(
+    path: Path, name: str, tests: Sequence[str], jobs: int
+) -> Iterator[tuple["Mutant", str]]:
     """Yield every mutant of a module with what became of it, a number of Result's."""
     from mutant_sites import find_mutants
 
@@ -74,38 +76,39 @@ def try_mutants(path: Path, name: str, tests: Sequence[str]) -> Iterator[tuple["
     cpu_s, names = prepare(original, tests)
     import_all(names, is_ours=False)
     gc.freeze()
-    statuses = try_in_place(original, [one.source for one in mutants], tests, names)
+    statuses = try_in_place(original, [one.source for one in mutants], tests, names, jobs)
     print(f"{name}: {len(statuses)} of {len(mutants)} noticed in place", flush=True)
     fates = {0: "survived", NOT_VIABLE: "not_viable"}
     fates |= dict.fromkeys((-signal.SIGXCPU, -signal.SIGKILL), "timeout")
+    calls = {
+        number: (Patch(name, path, mutant.source), tests, cpu_s)
+        for number, mutant in enumerate(mutants)
+        if number not in statuses
+    }
+    statuses |= dict(run_all(run_tests, calls, jobs))
     for number, mutant in enumerate(mutants):
-        status = statuses.get(number)
-        if status is None:
-            status = run(run_tests, Patch(name, path, mutant.source), tests, cpu_s)
-        yield mutant, fates.get(status, "killed")
+        yield mutant, fates.get(statuses[number], "killed")
 
 
-def measure(module: str, sender: Connection) -> None:
+def measure(module: str, jobs: int, sender: Connection) -> None:
     """Try a module's mutants and send the Result."""
     path = ROOT / module
     name = module.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
     counts = Counter(dict.fromkeys(("killed", "timeout", "survived", "not_viable"), 0))
     survivors = []
-    for mutant, fate in try_mutants(path, name, COVERED[module]):
+    for mutant, fate in try_mutants(path, name, COVERED[module], jobs):
         counts[fate] += 1
         if fate in ("survived", "timeout"):
             print(f"{module}:{mutant.line} {fate}: {mutant.change}", flush=True)
         if fate == "survived":
             survivors.append({"line": mutant.line, "change": mutant.change})
-        if counts.total() % 50 == 0:
-            print(f"{module}: {counts.total()} tried", flush=True)
     sender.send({**counts, "survivors": survivors})
 
 
-def measure_apart(module: str) -> Result:
+def measure_apart(module: str, jobs: int) -> Result:
     """Measure a module, in a process that has imported nothing of another's tests."""
     receiver, sender = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=measure, args=(module, sender))
+    process = FORKS.Process(target=measure, args=(module, jobs, sender))
     process.start()
     sender.close()
     try:
@@ -130,13 +133,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure the modules named, or all, and write both documents after each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", help="files of COVERED; all when none is named")
-    named = parser.parse_args(argv).modules
+    parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
+    arguments = parser.parse_args(argv)
+    named = arguments.modules
     if unknown := [module for module in named if module not in COVERED]:
         parser.error(f"{unknown[0]!r} is not covered; choose from {', '.join(COVERED)}")
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
     for module in named or COVERED:
-        result = measure_apart(module)
+        result = measure_apart(module, arguments.jobs)
         results = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
         results = renew(results, module, result)
         RESULT.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
