@@ -20,14 +20,15 @@ from data_prep.rows import read_rows
 from data_prep.steps import DataPrepError, run_command, say
 from search_r1.answers import find_gold_answers
 from search_r1.assembly import LoopParts, assemble, form_of
+from search_r1.client import SearchClient, SearchClientConfig
 from search_r1.cold_start import DEMONSTRATIONS, ColdStartConfig
 from search_r1.eos_ids import eos_ids_of
+from search_r1.errors import RetrieverError
 from search_r1.loop import LoopConfig
 from search_r1.parsers.base import ToolParser
 from search_r1.policies.scripted import ScriptedPolicy
-from search_r1.progress import ProgressFile
 from search_r1.prompts import build_prompt
-from search_r1.search_client import RetrieverError, SearchClient, SearchClientConfig
+from search_r1.runs.progress import ProgressFile
 from search_r1.tokens import Codec
 from search_r1.types import Generation, StopReason, ToolCall, Trajectory
 

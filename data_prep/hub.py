@@ -22,13 +22,13 @@ from data_prep.rows import check_prompt, make_rows, read_rows, write_rows
 from data_prep.steps import (
     RECEIPT_NAME,
     DataPrepError,
-    artifacts_dir,
     read_receipt,
     run_command,
     say,
     sha256_of,
     step,
 )
+from search_r1.runs.places import artifacts_dir
 
 HUB_REPO = "RUC-NLPIR/FlashRAG_datasets"
 SHAPE = '{"id": "0", "question": "...", "golden_answers": ["..."]}'

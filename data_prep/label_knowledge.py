@@ -29,12 +29,12 @@ from data_prep.sources import QUICKSTART
 from data_prep.steps import (
     DataPrepError,
     Ticker,
-    artifacts_dir,
     exclusive,
     run_command,
     sha256_of,
     step,
 )
+from search_r1.runs.places import artifacts_dir
 
 SAMPLES = 3
 TEMPERATURE = 0.8

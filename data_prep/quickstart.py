@@ -23,7 +23,6 @@ from data_prep.rows import check_prompt
 from data_prep.sources import QUICKSTART, AssetSet, origins
 from data_prep.steps import (
     DataPrepError,
-    artifacts_dir,
     exclusive,
     is_current,
     new_folder,
@@ -40,6 +39,7 @@ from retriever.errors import RetrievalError
 from retriever.indexes.kinds import open_retriever
 from retriever.options import BuildOptions
 from retriever.storage.manifest import read_manifest
+from search_r1.runs.places import artifacts_dir
 
 INDEX_KINDS = ("bm25", "flat")
 MAX_PASSAGE_WORDS = 50  # about 47 tokens of the policy at the median, 67 at the 90th percentile

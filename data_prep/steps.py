@@ -5,7 +5,6 @@ import errno
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import signal
 import sys
@@ -83,14 +82,6 @@ def run_command(main: Callable[[], None]) -> int:
 
 def _exit_on_signal(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
-
-
-def artifacts_dir() -> Path:
-    """Folder for everything downloaded or made: ``SEARCH_R1_ARTIFACTS`` or ``artifacts/``."""
-    configured = os.environ.get("SEARCH_R1_ARTIFACTS")
-    if configured:
-        return Path(configured).expanduser().absolute()
-    return Path(__file__).absolute().parents[1] / "artifacts"
 
 
 @contextlib.contextmanager

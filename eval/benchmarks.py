@@ -25,9 +25,10 @@ from data_prep.overlap import question_key
 from data_prep.questions import Question, read_topics
 from data_prep.rows import read_rows
 from data_prep.sources import QUESTIONS
-from data_prep.steps import DataPrepError, artifacts_dir
+from data_prep.steps import DataPrepError
 from search_r1.prompts import build_prompt
 from search_r1.rows import Row
+from search_r1.runs.places import artifacts_dir
 
 _PROMPT = "search_r1"  # where neither the config nor --prompt names one
 

@@ -17,7 +17,7 @@ import numpy as np
 from data_prep.steps import DataPrepError, run_command, say
 from eval.manifest import differences
 from eval.measures import ALL, Result, em, group_names, read_result
-from search_r1.launch.records import bootstrap_interval
+from search_r1.statistics import bootstrap_interval
 
 _LEVEL = 0.05
 

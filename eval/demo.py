@@ -21,8 +21,8 @@ import yaml
 from data_prep.steps import DataPrepError, run_command, say
 from eval.of_run import run_evaluation, served_index
 from eval.report import main as report
-from search_r1.launch import runs
-from search_r1.launch.places import runs_dir
+from search_r1.runs import layout
+from search_r1.runs.places import runs_dir
 
 _METHODS = ("direct:greedy", "rag:greedy", "search:greedy")
 _SETS = "offline"
@@ -56,7 +56,7 @@ def newest_run(folder: Path) -> Path:
         DataPrepError: If there is none.
     """
     for run_dir in sorted(folder.glob("*/"), reverse=True):
-        if (run_dir / runs.SUMMARY).is_file() and (run_dir / "eval" / "plan.json").is_file():
+        if (run_dir / layout.SUMMARY).is_file() and (run_dir / "eval" / "plan.json").is_file():
             return run_dir
     raise DataPrepError(f"{folder} holds no finished run that compared its models; {_FIRST}.")
 
@@ -68,7 +68,7 @@ def plan_demo(run_dir: Path) -> Demo:
         DataPrepError: If something is not.
     """
     try:
-        config = yaml.safe_load((run_dir / runs.CONFIG).read_text(encoding="utf-8"))
+        config = yaml.safe_load((run_dir / layout.CONFIG).read_text(encoding="utf-8"))
         plan = json.loads((run_dir / "eval" / "plan.json").read_text(encoding="utf-8"))
         answerers = [
             {"name": one["name"], "model": one["model"], "prompt": one.get("prompt"),
@@ -98,7 +98,7 @@ def run_demo(demo: Demo, out: Path, number: int) -> None:
     plan.write_text(json.dumps(demo.answerers, indent=2) + "\n", encoding="utf-8")
     with served_index(demo.config, out / "retriever.log") as url:
         say(f"{demo.index} is served on {url}")
-        options = ["--config", str(demo.run_dir / runs.CONFIG), "--plan", str(plan), "--examples"]
+        options = ["--config", str(demo.run_dir / layout.CONFIG), "--plan", str(plan), "--examples"]
         options += ["--benchmarks", _SETS, "--number", str(number)]
         run_evaluation(demo.config, [*options, "--retriever", url, "--out", str(out)])
     if report([str(out), "--out", str(out / "report")]):

@@ -19,12 +19,8 @@ from data_prep.steps import DataPrepError
 from eval.manifest import TEXT_ONLY, Manifest, read_manifest
 from eval.methods import METHODS, Context
 from search_r1.answers import find_gold_answers
-from search_r1.launch.records import (
-    bootstrap_interval,
-    difference_interval,
-    wilson_interval,
-)
 from search_r1.metrics import INFRASTRUCTURE, KNOWLEDGE, Record, searches_of
+from search_r1.statistics import bootstrap_interval, difference_interval, wilson_interval
 
 ALL = "all"
 

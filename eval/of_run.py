@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.steps import DataPrepError
-from search_r1.launch.environment import base_environment, format_cores
-from search_r1.launch.errors import LaunchError
-from search_r1.launch.places import root_dir
-from search_r1.launch.processes import die_with_parent
-from search_r1.launch.services import HOST, Service, retriever_command, wait_ready
+from search_r1.errors import LaunchError
+from search_r1.launch.retriever import retriever_command, wait_ready
+from search_r1.processes.environment import base_environment, format_cores
+from search_r1.processes.marked import die_with_parent
+from search_r1.processes.service import HOST, Service
+from search_r1.runs.places import root_dir
 
 _READY_S = 120.0
 

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from data_prep.steps import DataPrepError, say
+from search_r1.client import SearchClient
+from search_r1.errors import RetrieverBadRequest, RetrieverError
 from search_r1.policies import Policy
 from search_r1.policies.completions import ServerRefused, ServerUnavailable
-from search_r1.search_client import RetrieverBadRequest, RetrieverError, SearchClient
 from search_r1.types import Generation, Passage
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search_r1.parsers.sentences import THOUGHT, SentencesParser
+from search_r1.parsers.formats.sentences import THOUGHT, SentencesParser
 from search_r1.prompts import Message, finish_question
 
 _ANSWER = (

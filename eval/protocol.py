@@ -15,10 +15,10 @@ from eval.answerers import Answerer, Pass
 from eval.benchmarks import fingerprint, overlap
 from eval.evaluator import ModelSetup
 from eval.manifest import Manifest, describe_questions, installed_versions
-from search_r1.launch.summary import code_commit
+from search_r1.client import SearchClientConfig
 from search_r1.prompts import build_prompt
 from search_r1.rows import Row
-from search_r1.search_client import SearchClientConfig
+from search_r1.summary.summarize import code_commit
 
 
 async def describe_corpus(config: SearchClientConfig) -> dict[str, Any]:

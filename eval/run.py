@@ -41,11 +41,11 @@ from eval.patient import PatientClient
 from eval.protocol import claim, describe_corpus, protocol_of, require_corpus
 from eval.tally import Tally
 from search_r1.assembly import FormatConfig, LoopParts, form_of
+from search_r1.client import SearchClient, SearchClientConfig
 from search_r1.loop import LoopConfig
-from search_r1.progress import ProgressFile
 from search_r1.rewards import RewardConfig
 from search_r1.rows import Row
-from search_r1.search_client import SearchClient, SearchClientConfig
+from search_r1.runs.progress import ProgressFile
 from search_r1.tokens import HfCodec
 
 

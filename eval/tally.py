@@ -8,9 +8,9 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from search_r1.launch.records import wilson_interval
 from search_r1.metrics import INFRASTRUCTURE
-from search_r1.progress import ProgressFile
+from search_r1.runs.progress import ProgressFile
+from search_r1.statistics import wilson_interval
 from search_r1.types import Trajectory
 
 _LINE_EVERY_S = 10.0  # where there is no terminal

@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import fmean
 
 from data_prep.steps import DataPrepError
-from search_r1.launch.errors import LaunchError
-from search_r1.launch.records import Metrics, read_metrics, training_steps
+from search_r1.errors import LaunchError
+from search_r1.summary.records import Metrics, read_metrics, training_steps
 
 CURVES = {
     "reward/total": "reward",

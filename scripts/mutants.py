@@ -54,7 +54,7 @@ COVERED = {
     "search_r1/rewards/behaviour.py": ["tests/search_r1/rewards"],
     "search_r1/rewards/format.py": ["tests/search_r1/rewards"],
     "search_r1/rewards/outcome.py": ["tests/search_r1/rewards"],
-    "search_r1/search_client.py": ["tests/search_r1/client"],
+    "search_r1/client/client.py": ["tests/search_r1/client"],
     "search_r1/verl_plugin/advantage.py": ["tests/search_r1/verl_plugin/test_grpo_masked.py"],
     "search_r1/verl_plugin/agent_loop.py": ["tests/search_r1/verl_plugin/test_agent_loop.py"],
     "retriever/serving/batcher.py": ["tests/retriever/serving/test_batcher.py"],

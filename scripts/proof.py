@@ -19,7 +19,7 @@ from proof_figures import AFTER, PASSES, SAMPLES, Figures, read_seeds
 from proof_plots import draw_steps, draw_table
 
 from eval.of_run import run_evaluation, served_index
-from search_r1.launch.runs import last_model
+from search_r1.runs.layout import last_model
 
 PROOF = Path(__file__).parents[1] / "docs" / "proof"
 _TRAJECTORIES = 30  # kept whole, of the model after RL

@@ -9,13 +9,9 @@ from typing import Any
 import numpy as np
 
 from eval.measures import Result, em, groups_of, read_result, searches, when_to_search
-from search_r1.launch.records import (
-    bootstrap_interval,
-    difference_interval,
-    read_metrics,
-    training_steps,
-)
 from search_r1.metrics import Record
+from search_r1.statistics import bootstrap_interval, difference_interval
+from search_r1.summary.records import read_metrics, training_steps
 
 ROWS = {
     "base.search.greedy": "base, two worked examples",

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import PercentFormatter
 from proof_figures import COLUMNS, Figures
 
-from search_r1.launch.comparison_plots import COLORS
 from search_r1.metrics import KNOWLEDGE
+from search_r1.summary.comparison_plots import COLORS
 
 _WORDS = {"known": "it knows", "unknown": "takes one search", "two_hop": "takes two searches"}
 _MODELS = {

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from search_r1.errors import RetrieverError
 from search_r1.loop import LoopConfig, SearchLoop
-from search_r1.parsers.search_tags import SearchTagsParser
+from search_r1.parsers.formats.search_tags import SearchTagsParser
 from search_r1.policies.scripted import ScriptedPolicy, ScriptedTurn
 from search_r1.prompts import build_prompt
 from search_r1.rewards import RewardConfig, score
-from search_r1.search_client import RetrieverError
+from search_r1.runs.places import artifacts_dir
 from search_r1.tokens import Codec
 from search_r1.tools.search import Searcher, SearchTool
 from search_r1.tools.toolbox import ToolBox
@@ -170,10 +171,7 @@ SCENARIOS = (
 
 def find_codec() -> tuple[Codec, str]:
     """Take the quickstart model's tokenizer when it is there, else bytes; also says which."""
-    root = Path(__file__).resolve().parent.parent
-    path = (
-        Path(os.environ.get("SEARCH_R1_ARTIFACTS") or root / "artifacts") / MODEL / "tokenizer.json"
-    )
+    path = artifacts_dir() / MODEL / "tokenizer.json"
     if path.is_file():
         return TokenizerFileCodec(path, "<|im_end|>"), f"the tokenizer of {MODEL.name}"
     return ByteCodec(), "bytes as tokens (./train.sh quickstart downloads a real tokenizer)"

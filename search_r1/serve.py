@@ -20,23 +20,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from search_r1.launch.environment import base_environment, format_cores
-from search_r1.launch.errors import LaunchError, UsageError
-from search_r1.launch.processes import die_with_parent, end_marked, marked_environment
-from search_r1.launch.screen import say
-from search_r1.launch.signals import signals_raise
-from search_r1.parsers.served import ServedParser, name_in_vllm
+from search_r1.errors import LaunchError, UsageError
+from search_r1.launch.progress.screen import say
+from search_r1.processes.environment import base_environment, format_cores
+from search_r1.processes.marked import die_with_parent, end_marked, marked_environment
+from search_r1.processes.signals import signals_raise
 from search_r1.prompts import prompt_names
-from search_r1.serve_format import (
+from search_r1.serving.format import (
     SEARCH_TAGS_PROMPT,
     Template,
     choose_template,
     load_parser,
     open_tokenizer,
 )
-from search_r1.serve_run import TrainedModel, find_trained
+from search_r1.serving.run import TrainedModel, find_trained
+from search_r1.serving.served import ServedParser, name_in_vllm
 
-PLUGIN = Path(__file__).with_name("vllm_plugin.py")
+PLUGIN = Path(__file__).parent / "serving" / "vllm_plugin.py"
 
 _POLL_S = 0.5
 _EPILOG = """\

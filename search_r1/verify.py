@@ -7,6 +7,7 @@ response so far. A run that fails here trained on something else than what was s
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import unicodedata
@@ -69,10 +70,9 @@ def _check_part(
 
 def main() -> int:
     """Check every trajectory of a run folder; exit code 1 when one is not sound."""
-    if len(sys.argv) != 2:
-        print("usage: python -m search_r1.verify RUN_DIR", file=sys.stderr)
-        return 2
-    run_dir = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(prog="python -m search_r1.verify", description=main.__doc__)
+    parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="runs/PRESET/TIMESTAMP")
+    run_dir = parser.parse_args().run_dir
     config = run_dir / "config.yaml"
     if not config.is_file():
         print(f"error: {config} is missing; give the folder of a run.", file=sys.stderr)

@@ -62,10 +62,11 @@ def measure() -> dict[str, Any]:
     """Serve the quickstart's index and alternate the two."""
     from omegaconf import OmegaConf
 
+    from search_r1.configs.presets import compose
     from search_r1.launch.derive import fill
-    from search_r1.launch.environment import base_environment
-    from search_r1.launch.presets import compose
-    from search_r1.launch.services import HOST, Service, retriever_command, wait_ready
+    from search_r1.launch.retriever import retriever_command, wait_ready
+    from search_r1.processes.environment import base_environment
+    from search_r1.processes.service import HOST, Service
 
     plain: Any = OmegaConf.to_container(compose("quickstart"), resolve=True)
     fill(plain, Path("bench"))
@@ -82,8 +83,8 @@ async def _measure(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     from eval.benchmarks import load_rows
     from eval.engine import LocalEngine, open_tokens
     from eval.run import Setting, asking_of
+    from search_r1.client import SearchClient
     from search_r1.policies.local_vllm import LocalVllmPolicy
-    from search_r1.search_client import SearchClient
 
     model = config["actor_rollout_ref"]["model"]["path"]
     setting = Setting(config, None, 0)
@@ -111,7 +112,7 @@ async def _round(
     from eval.evaluator import Evaluator
     from eval.tally import Tally
     from search_r1.metrics import searches_of
-    from search_r1.progress import ProgressFile
+    from search_r1.runs.progress import ProgressFile
 
     folder.mkdir()
     (one,) = who.passes(folder)

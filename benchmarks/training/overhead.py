@@ -18,9 +18,9 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from search_r1.assembly import FormatConfig, LoopParts, assemble
-from search_r1.launch.places import artifacts_dir
 from search_r1.loop import LoopConfig
 from search_r1.prompts import build_prompt
+from search_r1.runs.places import artifacts_dir
 from search_r1.types import Generation, Passage, digest
 
 _CONTEXT_TOKENS = 4000

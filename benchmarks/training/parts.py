@@ -10,8 +10,8 @@ import sys
 from datetime import date
 
 import processor
-from search_r1.launch.environment import base_environment, format_cores
-from search_r1.launch.places import artifacts_dir
+from search_r1.processes.environment import base_environment, format_cores
+from search_r1.runs.places import artifacts_dir
 
 
 def require_quickstart() -> None:

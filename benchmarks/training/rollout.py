@@ -29,14 +29,15 @@ from omegaconf import OmegaConf
 from transformers import AutoTokenizer
 
 from search_r1.assembly import LoopParts, assemble
+from search_r1.client import SearchClient, SearchClientConfig
+from search_r1.configs.presets import compose
 from search_r1.launch.derive import fill
-from search_r1.launch.environment import base_environment
-from search_r1.launch.presets import compose
-from search_r1.launch.services import HOST, Service, retriever_command, wait_ready
+from search_r1.launch.retriever import retriever_command, wait_ready
 from search_r1.loop import SearchLoop
 from search_r1.policies.local_vllm import LocalVllmPolicy
+from search_r1.processes.environment import base_environment
+from search_r1.processes.service import HOST, Service
 from search_r1.prompts import build_prompt
-from search_r1.search_client import SearchClient, SearchClientConfig
 from search_r1.types import Trajectory
 from search_r1.verl_plugin.settings import read_settings
 

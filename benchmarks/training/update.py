@@ -29,9 +29,9 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.config import TrainingWorkerConfig
 from verl.workers.utils.losses import ppo_loss
 
+from search_r1.configs.presets import compose
 from search_r1.launch.derive import fill
-from search_r1.launch.presets import compose
-from search_r1.launch.services import free_port
+from search_r1.processes.service import free_port
 from search_r1.verl_plugin.cpu.workers import CPUTrainingWorker, use_every_core
 
 _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}

@@ -13,10 +13,10 @@ from eval.engine import LocalEngine, open_tokens
 from eval.evaluator import ModelSetup
 from eval.protocol import describe_corpus
 from eval.run import Setting, asking_of, read_setting
-from search_r1.launch.errors import LaunchError
-from search_r1.launch.runs import CONFIG
-from search_r1.search_client import SearchClient
-from search_r1.serve_run import find_trained
+from search_r1.client import SearchClient
+from search_r1.errors import LaunchError
+from search_r1.runs.layout import CONFIG
+from search_r1.serving.run import find_trained
 
 _PROMPT = "search_r1"  # where neither the run nor --prompt names one
 

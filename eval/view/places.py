@@ -12,7 +12,7 @@ from urllib.parse import quote
 import yaml
 
 from data_prep.steps import DataPrepError
-from search_r1.launch.runs import CONFIG
+from search_r1.runs.layout import CONFIG
 
 _STEPS = "step_*.jsonl"
 

@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from search_r1.launch.errors import LaunchError, UsageError
-from search_r1.launch.presets import DEFAULT, list_presets, require_preset
-from search_r1.launch.screen import say
+from search_r1.configs.presets import DEFAULT, list_presets, require_preset
+from search_r1.errors import LaunchError, UsageError
+from search_r1.launch.progress.screen import say
 
 _EPILOG = """\
 examples:
@@ -82,7 +82,7 @@ def _main(arguments: Sequence[str]) -> None:
 def _dry_run(preset: str, overrides: Sequence[str]) -> None:
     import yaml
 
-    from search_r1.launch import preflight
+    from search_r1.launch.checks import preflight
     from search_r1.launch.plan_request import request_plan
 
     plan = request_plan(preset, overrides)

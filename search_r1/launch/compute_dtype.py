@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import processor
-from search_r1.launch.errors import UsageError
+from search_r1.errors import UsageError
 
 ROLLOUT_DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
 _FP32_SUMS = {"reduce_dtype": "fp32", "buffer_dtype": "fp32"}

@@ -1,26 +1,14 @@
-"""Environment variables of the processes of a run."""
+"""Environment variables of the training driver, which Ray hands on to its workers."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from search_r1.launch import runs
 from search_r1.launch.derive import Config, is_remote_cluster
-from search_r1.launch.places import root_dir
-
-_DEVICE_CHOICES = frozenset({"VERL_PLATFORM", "VERL_ENGINE_DEVICE", "VLLM_TARGET_DEVICE"})
-
-
-def base_environment() -> dict[str, str]:
-    """Give our own environment, with this checkout importable from any folder.
-
-    What chooses the device is left out: only the preset's ``search_r1.env`` may.
-    """
-    paths = [str(root_dir()), *filter(None, [os.environ.get("PYTHONPATH")])]
-    inherited = {name: value for name, value in os.environ.items() if name not in _DEVICE_CHOICES}
-    return inherited | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+from search_r1.processes.environment import format_cores
+from search_r1.runs import layout
 
 
 def training_environment(
@@ -43,7 +31,7 @@ def training_environment(
     if Path(config["actor_rollout_ref"]["model"]["path"]).is_dir():
         defaults["HF_HUB_OFFLINE"] = "1"  # everything is here: ask no hub about it
     environment: dict[str, str] = (
-        defaults | dict(base) | config["search_r1"]["env"] | runs.logger_variables(run_dir)
+        defaults | dict(base) | config["search_r1"]["env"] | layout.logger_variables(run_dir)
     )
     if config["trainer"]["device"] == "cpu":
         cores = format_cores(os.sched_getaffinity(0))
@@ -51,14 +39,3 @@ def training_environment(
     if not is_remote_cluster(config):
         environment.pop("RAY_ADDRESS", None)
     return environment
-
-
-def format_cores(cores: Iterable[int]) -> str:
-    """Write core numbers the way vLLM reads them, such as ``0-1`` or ``0,2-3``."""
-    ranges: list[list[int]] = []
-    for core in sorted(cores):
-        if ranges and core == ranges[-1][-1] + 1:
-            ranges[-1][-1:] = [core] if len(ranges[-1]) > 1 else [ranges[-1][0], core]
-        else:
-            ranges.append([core])
-    return ",".join("-".join(map(str, group)) for group in ranges)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import MISSING, fields
 from typing import Any
 
+from search_r1.client.config import TOKEN_VARIABLE
 from search_r1.cold_start import ColdStartConfig
+from search_r1.errors import UsageError
 from search_r1.evaluation import EvaluationConfig
-from search_r1.launch.errors import UsageError
-from search_r1.search_config import TOKEN_VARIABLE
 
 STAGES = {"cold_start": ColdStartConfig, "evaluation": EvaluationConfig}
 """Sections that are off while they name no question file."""

@@ -16,12 +16,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from search_r1.launch import derive, runs
-from search_r1.launch.errors import LaunchError, UsageError
-from search_r1.launch.file_checks import check_files
-from search_r1.launch.override_types import check_types
-from search_r1.launch.presets import check_syntax, compose, parse
-from search_r1.launch.records import has_evaluation
+from search_r1.configs.presets import check_syntax, compose, parse
+from search_r1.errors import LaunchError, UsageError
+from search_r1.launch import derive
+from search_r1.launch.checks.consistency import check_consistency
+from search_r1.launch.checks.files import check_files
+from search_r1.launch.checks.override_types import check_types
+from search_r1.runs import layout
+from search_r1.summary.records import has_evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,11 @@ def make_plan(preset: str, overrides: Sequence[str], runs_dir: Path) -> Plan:
     check_syntax(overrides)
     given = dict(parse(override) for override in overrides)
     mode = given.get("trainer.resume_mode", "disable")
-    run_dir, step, combined = runs.new_run_dir(runs_dir, preset), None, list(overrides)
-    unfinished = runs.find_unfinished(runs_dir, preset) if mode == "auto" else None
+    run_dir, step, combined = layout.new_run_dir(runs_dir, preset), None, list(overrides)
+    unfinished = layout.find_unfinished(runs_dir, preset) if mode == "auto" else None
     if unfinished:
-        run_dir, step = unfinished, runs.last_checkpoint(unfinished)
-        combined = merge_overrides(runs.read_notes(unfinished).get("overrides", []), overrides)
+        run_dir, step = unfinished, layout.last_checkpoint(unfinished)
+        combined = merge_overrides(layout.read_notes(unfinished).get("overrides", []), overrides)
     config = compose(preset, combined)
     config.trainer.resume_mode = mode
     if step and "trainer.val_before_train" not in given:
@@ -66,7 +68,7 @@ def make_plan(preset: str, overrides: Sequence[str], runs_dir: Path) -> Plan:
     total = plain["trainer"].get("total_training_steps")
     is_trained = (
         unfinished is not None
-        and runs.read_notes(unfinished).get("unfinished") == runs.EVALUATION
+        and layout.read_notes(unfinished).get("unfinished") == layout.EVALUATION
         and (total is None or (step or 0) >= total)
     )
     return Plan(preset, combined, str(run_dir), step, is_trained, plain)
@@ -97,7 +99,7 @@ def check(config: dict[str, Any]) -> None:
     Raises:
         LaunchError: With what is wrong, in one line.
     """
-    derive.check_consistency(config)
+    check_consistency(config)
     check_files(config)
     os.environ.update(config["search_r1"]["env"])
     from omegaconf import OmegaConf

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from search_r1.launch.environment import base_environment
-from search_r1.launch.errors import LaunchError, UsageError
-from search_r1.launch.places import runs_dir
-from search_r1.launch.screen import wait_shown
+from search_r1.errors import LaunchError, UsageError
+from search_r1.launch.progress.screen import wait_shown
+from search_r1.processes.environment import base_environment
+from search_r1.runs.places import runs_dir
 
 
 def request_plan(preset: str, overrides: Sequence[str]) -> dict[str, Any]:

@@ -14,21 +14,22 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from search_r1.launch import needs, preflight, processes, runs, services, stages
+from search_r1.errors import LaunchError
+from search_r1.launch import stages
+from search_r1.launch.checks import needs, preflight
 from search_r1.launch.derive import is_remote_cluster, retriever_urls
-from search_r1.launch.environment import base_environment, training_environment
-from search_r1.launch.errors import LaunchError
-from search_r1.launch.guardian import Guardian
-from search_r1.launch.logs import last_errors
-from search_r1.launch.outlook import Outlook, ask, probe_command
-from search_r1.launch.places import root_dir
+from search_r1.launch.environment import training_environment
 from search_r1.launch.plan_request import request_plan
-from search_r1.launch.progress import StepLines, watch
-from search_r1.launch.ray_dir import drop_ray_dir, make_ray_dir
-from search_r1.launch.resources import MemorySampler
-from search_r1.launch.screen import say
-from search_r1.launch.services import HOST, Service
-from search_r1.launch.signals import signals_raise
+from search_r1.launch.progress.outlook import Outlook, ask, probe_command
+from search_r1.launch.progress.screen import say
+from search_r1.launch.progress.watch import StepLines, watch
+from search_r1.launch.retriever import retriever_command, wait_ready
+from search_r1.processes import logs, marked, ray_dir, signals
+from search_r1.processes.environment import base_environment
+from search_r1.processes.guardian import Guardian
+from search_r1.processes.peak_memory import MemorySampler
+from search_r1.processes.service import HOST, Service, run_here
+from search_r1.runs import layout, places
 
 _READY_TIMEOUT_S = 600.0  # a large index takes minutes to load
 _EXIT_GRACE_S = 15.0  # Ray's daemons end by themselves within seconds
@@ -44,7 +45,7 @@ def run(preset: str, overrides: Sequence[str], command: Sequence[str]) -> None:
         command: What the user typed, for the notes.
     """
     run_id = uuid.uuid4().hex
-    with signals_raise(run_id):
+    with signals.signals_raise(run_id):
         say(f"Composing and checking the preset {preset} ...")
         plan = request_plan(preset, overrides)
         say(f"This run goes to {plan['run_dir']}")
@@ -84,22 +85,22 @@ class Run:
         self._stack = stack
         self._stage_s: dict[str, float] = {}
         self._started = time.monotonic()
-        self._unfinished: str | None = runs.EVALUATION if plan["is_trained"] else runs.TRAINING
+        self._unfinished: str | None = layout.EVALUATION if plan["is_trained"] else layout.TRAINING
         self._has_failed = not plan["is_trained"]
         self._retriever: Service | None = None
         self._outlook = Outlook()
         self._base_model: str = self.config["actor_rollout_ref"]["model"]["path"]
         self._cold_start: dict[str, Any] | None = None
-        self._base = base_environment() | processes.marked_environment(run_id)
+        self._base = base_environment() | marked.marked_environment(run_id)
         if is_remote_cluster(self.config):  # its workers inherit nothing from us
             runtime_env = self.config["ray_kwargs"]["ray_init"]["runtime_env"]
-            runtime_env["env_vars"] |= processes.marked_environment(run_id)
+            runtime_env["env_vars"] |= marked.marked_environment(run_id)
         self._uses_quickstart = preflight.uses_quickstart(self.config)
         if not self._uses_quickstart:
             preflight.require_ready(self.config)
-        self._ray_dir = make_ray_dir()
-        logs = self.run_dir / "logs" / "ray"
-        stack.callback(lambda: drop_ray_dir(self._ray_dir, logs if self._has_failed else None))
+        self._ray_dir = ray_dir.make()
+        kept = self.run_dir / "logs" / "ray"
+        stack.callback(lambda: ray_dir.drop(self._ray_dir, kept if self._has_failed else None))
         self._guardian = Guardian(run_id, self._ray_dir)
         stack.callback(self._guardian.dismiss)
         self._sampler = MemorySampler(run_id, [self._guardian.pid])
@@ -111,16 +112,16 @@ class Run:
         """Make the quickstart's files if the preset reads them, and check the machine."""
         if self._uses_quickstart:
             with self._stage("prepare"):
-                services.run_here(preflight.QUICKSTART, self._base)
+                run_here(preflight.QUICKSTART, self._base)
             preflight.require_ready(self.config)
         needs.fill_bucket(self.config)
-        self._stack.enter_context(runs.occupy(self.run_dir))
+        self._stack.enter_context(layout.occupy(self.run_dir))
         if self._plan["resumed_step"]:
             say(f"Continuing after step {self._plan['resumed_step']} of that run.")
             if self._plan["is_trained"]:
                 say("  Its training is done; what is left is the evaluation.")
             is_evaluated = not self.config["trainer"]["val_before_train"]
-            runs.set_abandoned_aside(self.run_dir, self._plan["resumed_step"], is_evaluated)
+            layout.set_abandoned_aside(self.run_dir, self._plan["resumed_step"], is_evaluated)
         for remark in preflight.remarks(self.config):
             say(f"  {remark}")
         self._write_notes()
@@ -133,11 +134,11 @@ class Run:
             with self._stage("retriever"):
                 wanted = urlsplit(next(iter(retriever_urls(self.config)), "")).port or 0
                 say(f"Starting the retrieval server over {retriever['index']} ...")
-                command = services.retriever_command(retriever["index"], wanted)
+                command = retriever_command(retriever["index"], wanted)
                 self._retriever = self._start(
                     "retrieval server", command, "retriever.log", self._base
                 )
-                port = services.wait_ready(self._retriever, wanted, _READY_TIMEOUT_S)
+                port = wait_ready(self._retriever, wanted, _READY_TIMEOUT_S)
             retriever["client"]["url"] = f"http://{HOST}:{port}"
             say(f"  ready on {retriever['client']['url']} after {self._stage_s['retriever']:.0f} s")
         self._write_config()
@@ -146,7 +147,7 @@ class Run:
         """Say how long the run will take, on a machine where somebody waits for it: a CPU."""
         if self.config["trainer"]["device"] == "cpu":
             say("How long will it take on this machine? ...")
-            command = probe_command(self.run_dir / runs.CONFIG, self._plan["resumed_step"] or 0)
+            command = probe_command(self.run_dir / layout.CONFIG, self._plan["resumed_step"] or 0)
             with self._stage("probe"):
                 probe = self._start("probe", command, "probe.log", self._base)
                 self._outlook = ask(probe, self.run_dir)
@@ -162,7 +163,7 @@ class Run:
                 say(f"Beginning from the cold start in {found.folder}: nothing it needs changed.")
             else:
                 say(f"Cold start: demonstrations first, then training on them, in {found.folder}")
-                with runs.occupy(found.folder):
+                with layout.occupy(found.folder):
                     for child in stages.cold_start_children(
                         self.config, self.run_dir, found.folder
                     ):
@@ -175,7 +176,7 @@ class Run:
     def evaluate(self) -> None:
         """Compare the models of the run on held-out questions, if the config asks for it."""
         if self.config["search_r1"].get("evaluation"):
-            self._unfinished = runs.EVALUATION
+            self._unfinished = layout.EVALUATION
             self.sum_up(is_shown=False)  # what stops the evaluation takes only that away
             child = stages.evaluation_child(self.config, self.run_dir, self._base_model)
             with self._stage("evaluate"):
@@ -194,12 +195,12 @@ class Run:
         if code != 0:
             raise LaunchError(
                 f"the {child.name} ended with exit code {code}. The last errors of {service.log}:\n"
-                f"{last_errors(service.output())}"
+                f"{logs.last_errors(service.output())}"
             )
 
     def _write_config(self) -> None:
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
-        (self.run_dir / runs.CONFIG).write_text(text, encoding="utf-8")
+        (self.run_dir / layout.CONFIG).write_text(text, encoding="utf-8")
 
     def train(self) -> None:
         """Run verl in a child until it ends, telling every step.
@@ -212,7 +213,7 @@ class Run:
         say(f"  log: {self.run_dir / 'logs' / 'train.log'}")
         forecast = self._outlook.training(self.config, self._plan["resumed_step"] or 0)
         lines = StepLines(self.run_dir, forecast.steps, forecast.measure)
-        command = [sys.executable, *_TRAINER, str(self.run_dir / runs.CONFIG)]
+        command = [sys.executable, *_TRAINER, str(self.run_dir / layout.CONFIG)]
 
         def look() -> None:
             if lines.update():
@@ -229,7 +230,7 @@ class Run:
         if code != 0:
             raise LaunchError(
                 f"training ended with exit code {code}. The last errors of {trainer.log}:\n"
-                f"{last_errors(trainer.output())}"
+                f"{logs.last_errors(trainer.output())}"
             )
         self._has_failed = False
 
@@ -238,25 +239,25 @@ class Run:
         kept = {self._retriever.pid} if self._retriever else set()
 
         def find() -> list[int]:
-            return [pid for pid in processes.find_marked(self._run_id) if pid not in kept]
+            return [pid for pid in marked.find_marked(self._run_id) if pid not in kept]
 
-        processes.send(processes.wait_until_gone(find, _EXIT_GRACE_S), signal.SIGKILL)
+        marked.send(marked.wait_until_gone(find, _EXIT_GRACE_S), signal.SIGKILL)
 
     def clean_up(self) -> None:
         """End every process of the run that is still there; twice does no harm."""
         if self._retriever:
             self._retriever.stop()
         grace_s = 0.0 if self._has_failed else _EXIT_GRACE_S
-        processes.wait_until_gone(lambda: processes.find_marked(self._run_id), grace_s)
-        processes.end_marked(self._run_id)
+        marked.wait_until_gone(lambda: marked.find_marked(self._run_id), grace_s)
+        marked.end_marked(self._run_id)
 
     def sum_up(self, is_shown: bool = True) -> None:
         """Write summary and plots, and print the table."""
         self._write_notes()
-        services.summarize(self.run_dir, is_shown)
+        stages.summarize(self.run_dir, is_shown)
 
     def _start(self, name: str, command: list[str], log: str, env: Mapping[str, str]) -> Service:
-        service = Service(name, command, self.run_dir / "logs" / log, env, root_dir())
+        service = Service(name, command, self.run_dir / "logs" / log, env, places.root_dir())
         return self._stack.enter_context(service)
 
     def _require_retriever(self) -> None:
@@ -281,7 +282,7 @@ class Run:
 
     def _write_notes(self) -> None:
         stages_s = {"total": time.monotonic() - self._started} | self._stage_s
-        runs.write_notes(
+        layout.write_notes(
             self.run_dir,
             part={
                 "run_id": self._run_id,

@@ -1,11 +1,12 @@
-"""Stages around the reinforcement learning: the cold start before it, the evaluation after it.
+"""Stages around the reinforcement learning: cold start before it, evaluation and summary after it.
 
-Both are commands anybody can run; here they are put together from a run's config.
+They are commands anybody can run; here they are put together from a run's config.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from search_r1.cold_start import DEMONSTRATIONS, MODEL, inputs_of, place_of, read_receipt
+from search_r1.errors import LaunchError
 from search_r1.evaluation import EvaluationConfig
-from search_r1.launch import runs
 from search_r1.launch.derive import Config
-from search_r1.launch.errors import LaunchError
-from search_r1.launch.places import artifacts_dir
+from search_r1.processes.environment import base_environment
+from search_r1.runs import layout
+from search_r1.runs.places import artifacts_dir
 
 BASE, COLD_START, TRAINED = "base", "cold_start", "trained"
 _GREEDY, _SAMPLED = "search:greedy", "search:sampled"
@@ -63,7 +65,7 @@ def cold_start_children(config: Config, run_dir: Path, folder: Path) -> Iterator
     found = find_cold_start(config)
     if found is not None and found.receipt:
         return  # another run made it since it was looked for
-    config_path = run_dir / runs.CONFIG
+    config_path = run_dir / layout.CONFIG
     if not (folder / DEMONSTRATIONS).is_file():
         options = ["--config", str(config_path), "--out", str(folder)]
         yield Child("demonstrations", [sys.executable, "-m", "data_prep.demonstrations", *options])
@@ -112,7 +114,7 @@ def evaluation_child(config: Config, run_dir: Path, base: str) -> Child:
     path = out / "plan.json"
     _set_others_aside(plan, path)
     path.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
-    options = ["--config", str(run_dir / runs.CONFIG), "--plan", str(path), "--out", str(out)]
+    options = ["--config", str(run_dir / layout.CONFIG), "--plan", str(path), "--out", str(out)]
     options += ["--benchmarks", section["questions"]]
     options += ["--number", str(EvaluationConfig(**section).num_questions)]
     return Child("evaluation", [sys.executable, "-m", "eval.run", *options])
@@ -141,7 +143,7 @@ def _answerer(
 
 
 def _trained_model(run_dir: Path) -> str:
-    folder, has_weights = runs.last_model(run_dir)
+    folder, has_weights = layout.last_model(run_dir)
     if not has_weights:
         raise LaunchError(
             f"search_r1.evaluation is set, but {folder} holds no weights; set "
@@ -149,3 +151,22 @@ def _trained_model(run_dir: Path) -> str:
             "and trainer.save_freq, or search_r1.evaluation=null."
         )
     return str(folder)
+
+
+def summarize(run_dir: Path, is_shown: bool) -> None:
+    """Write a run's summary and plots in a child that may import what it needs.
+
+    Args:
+        run_dir: Folder of the run.
+        is_shown: Whether its table is printed.
+
+    Raises:
+        LaunchError: If it fails; it has said why.
+    """
+    command = [sys.executable, "-m", "search_r1.summary", str(run_dir)]
+    output = None if is_shown else subprocess.DEVNULL
+    if subprocess.run(command, env=base_environment(), stdout=output, check=False).returncode:
+        raise LaunchError(
+            "training is done, but summing it up failed (the reason is above). Try again with: "
+            f"python -m search_r1.summary {run_dir}"
+        )

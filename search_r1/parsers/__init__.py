@@ -38,8 +38,8 @@ _parsers: dict[str, type[ToolParser]] = {}
 _lazy_parsers: dict[str, tuple[str, str]] = {}  # name -> module and class
 _registrations: list[str] = []  # every name registered, in order
 _adapters = {
-    "vllm": "search_r1.parsers.vllm_adapter",
-    "verl": "search_r1.parsers.verl_adapter",
+    "vllm": "search_r1.parsers.engines.vllm_adapter",
+    "verl": "search_r1.parsers.engines.verl_adapter",
 }
 
 
@@ -154,4 +154,4 @@ for _name, _module, _class_name in (
     ("search_tags", "search_tags", "SearchTagsParser"),
     ("sentences", "sentences", "SentencesParser"),
 ):
-    register_lazy_tool_parser(_name, f"search_r1.parsers.{_module}", _class_name)
+    register_lazy_tool_parser(_name, f"search_r1.parsers.formats.{_module}", _class_name)

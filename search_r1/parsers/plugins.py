@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from search_r1.parsers.vllm_old_paths import old_import_paths
+from search_r1.parsers.engines.vllm_old_paths import old_import_paths
 from search_r1.python_files import import_python_file
 
 

@@ -10,14 +10,6 @@ from typing import Any, Protocol
 from search_r1.types import Passage, ToolCall
 
 
-class ToolError(Exception):
-    """The model's mistake: the message is told to the model, and the trajectory goes on."""
-
-
-class ToolFailedError(Exception):
-    """Infrastructure failed: never told to the model; the trajectory ends, masked from learning."""
-
-
 @dataclass(frozen=True, slots=True)
 class ToolLimits:
     """What one tool may take."""

@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from search_r1.tools.base import Tool, ToolLimits
-from search_r1.tools.http import HttpTool
-from search_r1.tools.http_request import HttpRequest
-from search_r1.tools.mcp_address import McpAddress
-from search_r1.tools.python_function import PythonFunctionTool
+from search_r1.tools.http.request import HttpRequest
+from search_r1.tools.http.tool import HttpTool
+from search_r1.tools.mcp.address import McpAddress
+from search_r1.tools.python.tool import PythonFunctionTool
 from search_r1.tools.search import DESCRIPTION, Searcher, SearchTool
 from search_r1.tools.threads import start_thread
 from search_r1.tools.toolbox import ToolBox
@@ -174,7 +174,7 @@ def _build_mcp(
 ) -> Sequence[Tool]:
     # Here, because the client takes a second to import and most runs have no MCP server.
     try:
-        from search_r1.tools.mcp import open_tools
+        from search_r1.tools.mcp.tool import open_tools
     except ModuleNotFoundError as error:
         raise ValueError(
             f"tools.{name} has the type mcp, but {error.name} is not installed; pip install mcp."

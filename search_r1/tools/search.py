@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from search_r1.search_client import RetrieverError
-from search_r1.tools.base import ToolError, ToolFailedError, ToolLimits, ToolResult
+from search_r1.errors import ToolError
+from search_r1.tools.base import ToolLimits, ToolResult
 from search_r1.tools.schema import make_schema
 from search_r1.types import Passage
 
@@ -27,7 +27,7 @@ PARAMETERS = {
 
 
 class Searcher(Protocol):
-    """Answers queries; :class:`search_r1.search_client.SearchClient` is the real one."""
+    """Answers queries; :class:`search_r1.client.SearchClient` is the real one."""
 
     async def search(self, queries: Sequence[str], top_k: int) -> list[list[Passage]]:
         """Give the best passages of each query, best first; RetrieverError when it cannot."""
@@ -67,7 +67,7 @@ class SearchTool:
 
         Raises:
             ToolError: If the query is blank or not valid Unicode.
-            ToolFailedError: If the retriever cannot answer.
+            RetrieverError: If the retriever cannot answer.
         """
         query: str = arguments["query"]
         if not query.strip():
@@ -76,10 +76,7 @@ class SearchTool:
             query.encode()
         except UnicodeEncodeError:
             raise ToolError("The query is not valid Unicode text. Write it again.") from None
-        try:
-            (passages,) = await self._searcher.search([query], self._top_k)
-        except RetrieverError as error:
-            raise ToolFailedError(f"{type(error).__name__}: {error}") from error
+        (passages,) = await self._searcher.search([query], self._top_k)
         return ToolResult(passages=tuple(passages))
 
     async def aclose(self) -> None:

@@ -15,14 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from search_r1.tools.base import (
-    OutcomeStatus,
-    Tool,
-    ToolError,
-    ToolFailedError,
-    ToolOutcome,
-    ToolResult,
-)
+from search_r1.errors import ToolError, ToolFailedError
+from search_r1.tools.base import OutcomeStatus, Tool, ToolOutcome, ToolResult
 from search_r1.tools.schema import check_schema, describe_parameters, find_mistakes, make_validator
 from search_r1.tools.search import SearchTool
 from search_r1.types import Passage, ToolCall

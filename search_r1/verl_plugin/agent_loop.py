@@ -31,8 +31,8 @@ class SearchAgentLoop(AgentLoopBase):
     section.
     """
 
-    def __init__(self, trainer_config: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(trainer_config, *args, **kwargs)
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
         self._shared = shared(self.config, self.tokenizer)
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:

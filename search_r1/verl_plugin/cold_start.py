@@ -7,11 +7,11 @@ trajectory. FOLDER then holds ``model/`` and a receipt. Under ``torchrun`` it ta
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,10 +32,10 @@ from search_r1.cold_start import (
     ColdStartConfig,
     inputs_of,
 )
-from search_r1.launch.presets import compose_from_verl
-from search_r1.launch.runs import write_json
-from search_r1.launch.services import free_port
-from search_r1.progress import ProgressFile
+from search_r1.configs.presets import compose_from_verl
+from search_r1.processes.service import free_port
+from search_r1.runs.layout import write_json
+from search_r1.runs.progress import ProgressFile
 from search_r1.verl_plugin.trainer import AppendingFileLogger
 
 _CHECKPOINTS = "checkpoints"
@@ -231,10 +231,11 @@ def _start_process_group(device: str) -> None:
 
 def main() -> None:
     """Read the config and train."""
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m search_r1.verl_plugin.cold_start CONFIG.yaml FOLDER")
-    config = yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    train(config, Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(prog="python -m search_r1.verl_plugin.cold_start")
+    parser.add_argument("config", metavar="CONFIG.yaml", type=Path, help="of a run")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="holds demonstrations.jsonl")
+    parsed = parser.parse_args()
+    train(yaml.safe_load(parsed.config.read_text(encoding="utf-8")), parsed.folder)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ from verl.utils.fs import copy_to_local
 from verl.utils.tokenizer import hf_tokenizer
 
 from search_r1.assembly import LoopParts, assemble
+from search_r1.client import SearchClient
 from search_r1.eos_ids import eos_ids_of
+from search_r1.errors import ToolFailedError
 from search_r1.format_check import check_format
-from search_r1.progress import ProgressFile
 from search_r1.prompts import build_prompt
 from search_r1.rows import question_of, read_rows
-from search_r1.search_client import SearchClient
+from search_r1.runs.progress import ProgressFile
 from search_r1.styles import Message
-from search_r1.tools.base import ToolFailedError
 from search_r1.types import ToolCall
 from search_r1.verl_plugin.progress_rollout import RolloutProgress
 from search_r1.verl_plugin.settings import SearchSettings, read_settings

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from search_r1.client import SearchClient
 from search_r1.policies import Policy
-from search_r1.progress import ProgressFile
-from search_r1.search_client import SearchClient
+from search_r1.runs.progress import ProgressFile
 from search_r1.types import Generation
 
 IS_VALIDATION = "is_validation"  # the column by which the trainer tells agent loops what a batch is

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
-from search_r1.progress import ProgressFile
+from search_r1.runs.progress import ProgressFile
 from search_r1.verl_plugin.progress_rollout import MarkedRollouts
 from search_r1.verl_plugin.progress_update import mark
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from verl.utils import tensordict_utils
 
-from search_r1.progress import RUN_DIR_VARIABLE, ProgressFile
+from search_r1.runs.progress import RUN_DIR_VARIABLE, ProgressFile
 
 _STAGE, _STEP, _PASSES = "progress_stage", "progress_step", "progress_passes"
 Prepare = Callable[..., tuple[Any, Any]]

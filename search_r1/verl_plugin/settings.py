@@ -8,11 +8,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from search_r1.assembly import FormatConfig, form_of
+from search_r1.client import SearchClientConfig
 from search_r1.cold_start import ColdStartConfig
 from search_r1.evaluation import EvaluationConfig
 from search_r1.loop import LoopConfig
 from search_r1.rewards import RewardConfig
-from search_r1.search_client import SearchClientConfig
 
 
 @dataclass(frozen=True, slots=True)

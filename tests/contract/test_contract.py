@@ -8,7 +8,7 @@ from retriever.serving import schema
 from retriever.serving.limits import Limits
 from retriever.serving.wire import QueryHits, read_request, write_answer, write_rows
 from retriever.types import Hit, Passage
-from search_r1.search_wire import encode_request, read_reply
+from search_r1.client.wire import encode_request, read_reply
 
 HIT = Hit(Passage("7", "Dublin", "A capital.", "http://a"), 0.5)
 

@@ -10,7 +10,7 @@ from data_prep.demonstrations import main, make
 from data_prep.questions import Question
 from data_prep.rows import make_rows, write_rows
 from data_prep.steps import DataPrepError
-from search_r1.progress import ProgressFile, read_progress
+from search_r1.runs.progress import ProgressFile, read_progress
 from search_r1.tokens import HfCodec
 from search_r1.verify import find_problems
 from tests.run_readers import read_lines

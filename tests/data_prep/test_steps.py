@@ -9,7 +9,6 @@ import pytest
 from data_prep.steps import (
     DataPrepError,
     Ticker,
-    artifacts_dir,
     exclusive,
     is_current,
     new_folder,
@@ -18,6 +17,7 @@ from data_prep.steps import (
     run_command,
     write_receipt,
 )
+from search_r1.runs.places import artifacts_dir
 
 
 def fail(error):

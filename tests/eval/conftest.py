@@ -11,11 +11,11 @@ from eval.evaluator import Evaluator, ModelSetup
 from eval.methods import METHODS, decoding_named
 from eval.tally import Tally
 from search_r1.assembly import FormatConfig, assemble
+from search_r1.errors import RetrieverUnavailable
 from search_r1.loop import LoopConfig
 from search_r1.policies.scripted import ScriptedPolicy
-from search_r1.progress import ProgressFile
 from search_r1.rewards import RewardConfig
-from search_r1.search_client import RetrieverUnavailable
+from search_r1.runs.progress import ProgressFile
 from search_r1.types import Passage
 from tests.browser import open_browser
 

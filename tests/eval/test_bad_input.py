@@ -18,7 +18,7 @@ from eval.patient import GuardedPolicy
 from eval.protocol import describe_corpus, require_corpus
 from eval.report import main as report_main
 from eval.run import main
-from search_r1.search_client import SearchClientConfig
+from search_r1.client import SearchClientConfig
 from tests.run_readers import read_lines
 from tests.tiny_completions import Model, serve_model
 from tests.tiny_retriever import serve_passages

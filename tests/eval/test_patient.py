@@ -7,7 +7,7 @@ import pytest
 from data_prep.steps import DataPrepError
 from eval import patient
 from eval.patient import PatientClient
-from search_r1.search_client import RetrieverBadRequest, RetrieverUnavailable
+from search_r1.errors import RetrieverBadRequest, RetrieverUnavailable
 from tests.run_readers import read_lines
 
 

@@ -10,7 +10,7 @@ from eval.answerers import Answerer
 from eval.benchmarks import uid_of
 from eval.engine import _shape, engine_options
 from eval.run import Setting, evaluate, main
-from search_r1.progress import read_progress
+from search_r1.runs.progress import read_progress
 from search_r1.verify import find_problems
 from tests.run_readers import read_lines
 

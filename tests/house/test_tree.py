@@ -63,6 +63,11 @@ def test_the_core_pulls_no_engine() -> None:
     assert loaded_by(f"import {', '.join(core())}") & set(HEAVY) == set()
 
 
+def test_the_launcher_lives_as_long_as_the_run_and_stays_small() -> None:
+    heavy = {*HEAVY, "httpx", "hydra", "matplotlib", "numpy", "pyarrow"}
+    assert loaded_by("import search_r1.launch.run") & heavy == set()
+
+
 def test_the_contract_of_the_core_is_about_what_contributing_promises() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     promise = re.search(r"The core \((.*?)\)", text, re.DOTALL)
@@ -88,7 +93,7 @@ def importers(folder: str, wanted: str) -> list[str]:
 
 def test_only_the_plugin_imports_verl() -> None:
     found = [p for folder in PACKAGES for p in importers(folder, "verl")]
-    allowed = ("search_r1/verl_plugin/", "search_r1/parsers/verl_adapter.py")
+    allowed = ("search_r1/verl_plugin/", "search_r1/parsers/engines/verl_adapter.py")
     assert [p for p in found if not p.startswith(allowed)] == []
 
 
@@ -126,7 +131,7 @@ def test_every_package_is_in_the_wheel_and_type_checked() -> None:
     assert found == {*PACKAGES, *NOT_SHIPPED}
 
 
-@pytest.mark.parametrize("package", ["retriever", "benchmarks"])
+@pytest.mark.parametrize("package", ["search_r1", "retriever", "benchmarks"])
 def test_the_tests_lie_as_what_they_test_does(package: str) -> None:
     rooms = {path.parent for path in (ROOT / "tests" / package).rglob("test_*.py")}
     missing = [room for room in rooms if not (ROOT / room.relative_to(ROOT / "tests")).is_dir()]

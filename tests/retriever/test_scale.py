@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from retriever.indexes.kinds import open_retriever
-from search_r1.search_client import SearchClientConfig
-from search_r1.search_sync import SyncSearchClient
+from search_r1.client import SearchClientConfig, SyncSearchClient
 
 
 def free_port():

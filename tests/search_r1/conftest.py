@@ -6,7 +6,7 @@ import pytest
 
 from search_r1.demo import ByteCodec
 from search_r1.loop import LoopConfig, SearchLoop
-from search_r1.parsers.search_tags import SearchTagsParser
+from search_r1.parsers.formats.search_tags import SearchTagsParser
 from search_r1.policies.scripted import ScriptedPolicy
 from search_r1.tokens import HfCodec
 from search_r1.tools.search import SearchTool

@@ -8,7 +8,7 @@ import pytest
 
 from search_r1.eos_ids import eos_ids_of
 from search_r1.loop import LoopConfig, SearchLoop
-from search_r1.parsers.search_tags import SearchTagsParser
+from search_r1.parsers.formats.search_tags import SearchTagsParser
 from search_r1.policies.scripted import ScriptedPolicy
 from search_r1.tokens import HfCodec
 from search_r1.tools.search import SearchTool

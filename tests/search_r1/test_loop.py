@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
+from search_r1.errors import RetrieverError
 from search_r1.loop import LoopConfig, SearchLoop
-from search_r1.parsers.search_tags import SearchTagsParser
+from search_r1.parsers.formats.search_tags import SearchTagsParser
 from search_r1.policies.scripted import ScriptedPolicy, ScriptedTurn
-from search_r1.search_client import RetrieverError
 from search_r1.tools.search import SearchTool
 from search_r1.tools.toolbox import ToolBox
 from search_r1.types import FinishReason, StopReason

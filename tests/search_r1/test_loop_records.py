@@ -6,11 +6,11 @@ import itertools
 import pytest
 
 from search_r1.demo import ByteCodec
+from search_r1.errors import RetrieverError, ToolError
 from search_r1.loop import LoopConfig, SearchLoop
-from search_r1.parsers.hermes import HermesParser
+from search_r1.parsers.formats.hermes import HermesParser
 from search_r1.policies.scripted import ScriptedPolicy
-from search_r1.search_client import RetrieverError
-from search_r1.tools.base import ToolError, ToolLimits, ToolResult
+from search_r1.tools.base import ToolLimits, ToolResult
 from search_r1.tools.schema import make_schema
 from search_r1.tools.search import SearchTool
 from search_r1.tools.toolbox import ToolBox
@@ -182,7 +182,7 @@ def test_a_retriever_that_fails_beside_a_tool_that_works_is_the_retrievers_failu
     down = searcher_of(error=RetrieverError("down"))
     trajectory, _ = roll([call("one", "a") + call("search")], searcher=down)
     assert trajectory.stop_reason is StopReason.RETRIEVER_FAILED
-    assert trajectory.metadata == {"retriever_error": "RetrieverError: down"}
+    assert trajectory.metadata == {"retriever_error": "down"}
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_r1.chat_template import ChatTemplate
+from search_r1.errors import ToolError
 from search_r1.loop import LoopConfig, SearchLoop
 from search_r1.parsers import get_tool_parser
 from search_r1.policies.scripted import ScriptedPolicy, ScriptedTurn
 from search_r1.styles import ChatStyle, RawStyle
 from search_r1.tokens import HfCodec
-from search_r1.tools.base import ToolError, ToolLimits, ToolResult
+from search_r1.tools.base import ToolLimits, ToolResult
 from search_r1.tools.schema import make_schema
 from search_r1.tools.search import SearchTool
 from search_r1.tools.toolbox import ToolBox

@@ -3,8 +3,8 @@ import re
 import pytest
 
 from search_r1.observations import number_passages
-from search_r1.parsers.hermes import HermesParser
-from search_r1.parsers.search_tags import SearchTagsParser
+from search_r1.parsers.formats.hermes import HermesParser
+from search_r1.parsers.formats.search_tags import SearchTagsParser
 from search_r1.prompts import build_prompt, prompt_names
 from search_r1.types import Passage
 

@@ -84,7 +84,7 @@ def test_a_prompt_of_several_messages_goes_along_with_the_models_template(capsys
 def test_a_plugin_file_is_found_from_any_folder(capsys, model, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
         "from search_r1.parsers import register_tool_parser\n"
-        "from search_r1.parsers.search_tags import SearchTagsParser\n"
+        "from search_r1.parsers.formats.search_tags import SearchTagsParser\n"
         "@register_tool_parser('mine')\n"
         "class Mine(SearchTagsParser):\n"
         "    '''A parser of my own.'''\n",

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from retriever.build import build_index
-from search_r1.launch.environment import base_environment
-from search_r1.launch.services import HOST, Service, retriever_command, wait_ready
+from search_r1.launch.retriever import retriever_command, wait_ready
 from search_r1.observations import number_passages
 from search_r1.parsers import get_tool_parser
+from search_r1.processes.environment import base_environment
+from search_r1.processes.service import HOST, Service
 from search_r1.prompts import build_prompt
 from search_r1.types import Passage
 from tests.running import serve_chained_model

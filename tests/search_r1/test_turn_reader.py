@@ -6,8 +6,8 @@ from types import MappingProxyType
 import pytest
 
 from search_r1.demo import ByteCodec
-from search_r1.parsers.hermes import HermesParser
-from search_r1.parsers.search_tags import SearchTagsParser
+from search_r1.parsers.formats.hermes import HermesParser
+from search_r1.parsers.formats.search_tags import SearchTagsParser
 from search_r1.turns import Answer, Calls, Mistake, TurnReader
 from search_r1.types import FinishReason, ToolCall, Turn
 

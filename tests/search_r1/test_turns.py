@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
+from search_r1.errors import RetrieverError
 from search_r1.loop import LoopConfig, SearchLoop
 from search_r1.parsers import get_tool_parser
 from search_r1.policies.scripted import ScriptedPolicy
-from search_r1.search_client import RetrieverError
 from search_r1.tokens import HfCodec
 from search_r1.tools.search import SearchTool
 from search_r1.tools.toolbox import ToolBox

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from eval.chat.session import CHAT_METHODS, Question
-from search_r1.search_client import RetrieverUnavailable
+from search_r1.errors import RetrieverUnavailable
 
 
 async def events_of(session, text, **how):

@@ -7,12 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from retriever.serving.limits import Limits
-from search_r1.search_client import (
-    RetrieverBadRequest,
-    RetrieverUnavailable,
-    SearchClientConfig,
-)
-from search_r1.search_sync import SyncSearchClient
+from search_r1.client import SearchClientConfig, SyncSearchClient
+from search_r1.errors import RetrieverBadRequest, RetrieverUnavailable
 
 
 @contextlib.contextmanager

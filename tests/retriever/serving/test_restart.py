@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from search_r1.search_client import SearchClient, SearchClientConfig
+from search_r1.client import SearchClient, SearchClientConfig
 
 
 def free_port():

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from benchmarks.retriever.load import Load, ask, drive
-from search_r1.search_client import SearchClient, SearchClientConfig
+from search_r1.client import SearchClient, SearchClientConfig
 
 WORDS = (
     "Dublin",

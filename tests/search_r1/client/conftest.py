@@ -11,8 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from search_r1.search_client import SearchClient, SearchClientConfig
-from search_r1.search_sync import SyncSearchClient
+from search_r1.client import SearchClient, SearchClientConfig, SyncSearchClient
 
 ROW = {"document": {"id": "7", "title": "T", "text": "x", "contents": '"T"\nx'}, "score": 0.5}
 

@@ -6,13 +6,9 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from search_r1.search_client import (
-    AttemptFailedError,
-    RetrieverUnavailable,
-    SearchClient,
-    SearchClientConfig,
-    SearchCounters,
-)
+from search_r1.client import SearchClient, SearchClientConfig, SearchCounters
+from search_r1.client.wire import AttemptFailedError
+from search_r1.errors import RetrieverUnavailable
 from search_r1.types import Passage
 
 HITS = [[Passage("7", "T", "x", 0.5)]]
@@ -49,10 +45,10 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     made = Clock()
-    monkeypatch.setattr("search_r1.search_client.time", made)
+    monkeypatch.setattr("search_r1.client.client.time", made)
     # The client's alone: servers of other tests may sleep in threads of this process.
     patient = SimpleNamespace(**vars(asyncio) | {"sleep": made.sleep})
-    monkeypatch.setattr("search_r1.search_client.asyncio", patient)
+    monkeypatch.setattr("search_r1.client.client.asyncio", patient)
     return made
 
 
@@ -77,7 +73,7 @@ async def test_a_search_is_sent_as_json_to_retrieve(flaky, client_of):
 async def test_seconds_are_summed_and_the_slowest_is_kept(flaky, client_of, monkeypatch):
     ticks = iter([10.0, 12.0, 20.0, 23.0, 30.0, 31.0])
     clock = SimpleNamespace(perf_counter=lambda: next(ticks))
-    monkeypatch.setattr("search_r1.search_client.time", clock)
+    monkeypatch.setattr("search_r1.client.client.time", clock)
     client = client_of(flaky.url, max_attempts=1)
     flaky.script = [None, (503, "", {}), None]
     await client.search(["a"], 1)

@@ -1,8 +1,9 @@
 import pytest
 
-from search_r1.endpoints import Attempts, Endpoints
-from search_r1.search_config import SearchClientConfig
-from search_r1.search_wire import AttemptFailedError, RetrieverBadReply, RetrieverUnavailable
+from search_r1.client.config import SearchClientConfig
+from search_r1.client.failover import Attempts, Endpoints
+from search_r1.client.wire import AttemptFailedError
+from search_r1.errors import RetrieverBadReply, RetrieverUnavailable
 
 A, B = "http://a:1", "http://b:2"
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from search_r1.search_client import RetrieverBadReply, RetrieverUnavailable, SearchClientConfig
-from search_r1.search_sync import SyncSearchClient
+from search_r1.client import SearchClientConfig, SyncSearchClient
+from search_r1.errors import RetrieverBadReply, RetrieverUnavailable
 from search_r1.types import Passage
 
 HITS = [[Passage("7", "T", "x", 0.5)]]

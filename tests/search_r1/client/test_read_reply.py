@@ -2,7 +2,7 @@
 
 import pytest
 
-from search_r1.search_wire import AttemptFailedError, read_reply
+from search_r1.client.wire import AttemptFailedError, read_reply
 
 
 @pytest.mark.parametrize(

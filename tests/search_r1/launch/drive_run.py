@@ -4,7 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from search_r1.launch import cli, preflight, run, stages
+from search_r1.launch import cli, run, stages
+from search_r1.launch.checks import preflight
 
 FAKES = Path(__file__).parent
 index, run_dir = sys.argv[1:]

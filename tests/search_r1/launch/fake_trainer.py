@@ -9,8 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from search_r1.search_client import SearchClientConfig
-from search_r1.search_sync import SyncSearchClient
+from search_r1.client import SearchClientConfig, SyncSearchClient
 
 config = yaml.safe_load(Path(sys.argv[1]).read_text())
 assert config["search_r1"]["retriever"]["client"]["url"].startswith("http://127.0.0.1:")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 import processor
+from search_r1.errors import UsageError
 from search_r1.launch import plan
 from search_r1.launch.compute_dtype import fill_compute_dtype
-from search_r1.launch.errors import UsageError
 
 OTHER = {"bf16": "fp32", "fp32": "bf16"}
 ROLLOUT = {"bf16": "bfloat16", "fp32": "float32"}

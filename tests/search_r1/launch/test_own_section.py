@@ -8,14 +8,14 @@ import pytest
 import yaml
 
 from search_r1.assembly import FormatConfig
+from search_r1.client.config import SearchClientConfig
 from search_r1.cold_start import ColdStartConfig
+from search_r1.errors import UsageError
 from search_r1.evaluation import EvaluationConfig
-from search_r1.launch.errors import UsageError
 from search_r1.launch.own_section import settle
-from search_r1.launch.places import CONFIGS
 from search_r1.loop import LoopConfig
 from search_r1.rewards import RewardConfig
-from search_r1.search_config import SearchClientConfig
+from search_r1.runs.places import CONFIGS
 
 COMMON = yaml.safe_load((CONFIGS / "common.yaml").read_text())
 

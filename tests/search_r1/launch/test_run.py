@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from search_r1.launch.environment import base_environment, format_cores, training_environment
-from search_r1.launch.processes import find_marked
+from search_r1.launch.environment import training_environment
+from search_r1.processes.environment import base_environment, format_cores
+from search_r1.processes.marked import find_marked
 
 DRIVER = str(Path(__file__).with_name("drive_run.py"))
 ROOT = Path(__file__).resolve().parents[3]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from search_r1.launch import runs
+from search_r1.runs import layout
 
 DRIVER = str(Path(__file__).with_name("drive_run.py"))
 ROOT = Path(__file__).resolve().parents[3]
@@ -72,7 +72,7 @@ def test_a_cold_start_that_fails_ends_the_run_in_its_own_words(world: Path) -> N
 def test_two_runs_do_not_make_the_same_cold_start_at_once(world: Path) -> None:
     assert run(world, "one", "fail").returncode == 1
     (folder,) = (world / "artifacts" / "fail" / "cold_start").iterdir()
-    with runs.occupy(folder):
+    with layout.occupy(folder):
         other = run(world, "other", "fail")
     assert other.returncode == 1
     assert other.stderr.startswith(f"error: another launcher is working in {folder}; wait for it")

@@ -10,9 +10,9 @@ import pytest
 
 from eval.answerers import read_plan
 from search_r1.cold_start import inputs_of, place_of
+from search_r1.errors import LaunchError
 from search_r1.launch import stages
-from search_r1.launch.comparison import ROWS
-from search_r1.launch.errors import LaunchError
+from search_r1.summary.comparison import ROWS
 
 
 @pytest.fixture

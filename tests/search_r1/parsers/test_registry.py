@@ -14,8 +14,8 @@ from search_r1.parsers import (
     register_tool_parser,
     tool_parser_names,
 )
-from search_r1.parsers.hermes import HermesParser
-from search_r1.parsers.search_tags import SearchTagsParser
+from search_r1.parsers.formats.hermes import HermesParser
+from search_r1.parsers.formats.search_tags import SearchTagsParser
 
 FORMATS = [
     "hermes",
@@ -146,7 +146,7 @@ def test_a_lazy_parser_is_imported_when_it_is_asked_for(plugin, monkeypatch):
 
 @pytest.mark.parametrize("class_name", ["Missing", "PYTHON_TAG"])
 def test_a_lazy_parser_that_is_not_there_says_where_it_was_looked_for(class_name):
-    register_lazy_tool_parser("lost", "search_r1.parsers.llama3_json", class_name)
+    register_lazy_tool_parser("lost", "search_r1.parsers.formats.llama3_json", class_name)
     for _ in range(2):
         with pytest.raises(ValueError, match=rf"'lost' was registered as {class_name} of search_r"):
             get_tool_parser("lost")

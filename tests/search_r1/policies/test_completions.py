@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from search_r1.loop import LoopConfig, SearchLoop
-from search_r1.parsers.search_tags import SearchTagsParser
+from search_r1.parsers.formats.search_tags import SearchTagsParser
 from search_r1.policies.completions import (
     KEY_VARIABLE,
     CompletionsPolicy,

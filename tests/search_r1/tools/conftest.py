@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from search_r1.tools.base import ToolLimits, ToolResult
-from search_r1.tools.http import HttpTool
-from search_r1.tools.http_request import HttpRequest
-from search_r1.tools.python_function import PythonFunctionTool
+from search_r1.tools.http.request import HttpRequest
+from search_r1.tools.http.tool import HttpTool
+from search_r1.tools.python.tool import PythonFunctionTool
 from search_r1.tools.toolbox import ToolBox
 from search_r1.types import ToolCall
 

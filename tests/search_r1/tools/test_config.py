@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search_r1.tools.base import ToolFailedError
+from search_r1.errors import ToolFailedError
 from search_r1.tools.config import build_toolbox
 from search_r1.types import Passage, ToolCall
 

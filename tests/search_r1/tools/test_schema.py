@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from search_r1.tools.function_file import load_function
+from search_r1.tools.python.file import load_function
+from search_r1.tools.python.signatures import FunctionArguments
 from search_r1.tools.schema import (
     check_schema,
     describe_parameters,
@@ -10,7 +11,6 @@ from search_r1.tools.schema import (
     make_schema,
     make_validator,
 )
-from search_r1.tools.signatures import FunctionArguments
 
 
 def parameters(**properties):

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from search_r1.tools.base import OutcomeStatus, ToolError, ToolFailedError, ToolLimits, ToolResult
+from search_r1.errors import ToolError, ToolFailedError
+from search_r1.tools.base import OutcomeStatus, ToolLimits, ToolResult
 from search_r1.tools.toolbox import ToolBox
 from search_r1.types import Passage, ToolCall
 

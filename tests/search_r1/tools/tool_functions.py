@@ -11,7 +11,8 @@ from typing import Annotated, Literal, Optional
 from annotated_types import Gt
 from typing_extensions import TypedDict
 
-from search_r1.tools.base import ToolError, ToolFailedError, ToolResult
+from search_r1.errors import ToolError, ToolFailedError
+from search_r1.tools.base import ToolResult
 from search_r1.types import Passage
 
 

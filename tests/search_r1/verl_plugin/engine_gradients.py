@@ -24,9 +24,9 @@ from verl.workers.engine.fsdp import transformer_impl
 from verl.workers.utils.losses import ppo_loss, sft_loss
 
 import search_r1.verl_plugin  # noqa: F401  registers the CPU platform
+from search_r1.configs.presets import compose
 from search_r1.launch.derive import fill
-from search_r1.launch.presets import compose
-from search_r1.launch.services import free_port
+from search_r1.processes.service import free_port
 from search_r1.verl_plugin.cpu import trained_only
 from search_r1.verl_plugin.cpu.workers import CPUTrainingWorker
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
+from search_r1.errors import RetrieverUnavailable
 from search_r1.progress import read_progress
-from search_r1.search_wire import RetrieverUnavailable
 from search_r1.types import Passage
 from search_r1.verl_plugin.agent_loop import SearchAgentLoop
 from search_r1.verl_plugin.parts import shared
@@ -93,10 +93,16 @@ def roll_out(tmp_path, bpe_tokenizer):
         async def run_one():
             if url is None:
                 shared(config, bpe_tokenizer).client.search = search
-            whole = SimpleNamespace(config=config)
-            part = SimpleNamespace(config=config.data)
-            servers = Servers(bpe_tokenizer, texts)
-            loop = SearchAgentLoop(whole, servers, bpe_tokenizer, None, None, part)
+            loop = SearchAgentLoop(
+                trainer_config=SimpleNamespace(config=config),
+                server_manager=Servers(bpe_tokenizer, texts),
+                tokenizer=bpe_tokenizer,
+                processor=None,
+                hf_model_type=None,
+                dataset_cls=None,
+                data_config=SimpleNamespace(config=config.data),
+                tools=None,
+            )
             return await loop.run({"temperature": 1.0}, **(ROW | columns))
 
         return asyncio.run(run_one())

@@ -12,7 +12,7 @@ import yaml
 
 from search_r1.cold_start import RECEIPT, inputs_of
 from search_r1.launch import plan
-from search_r1.progress import read_progress
+from search_r1.runs.progress import read_progress
 from tests.run_readers import read_lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(900)]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from search_r1.progress import ProgressFile, read_progress
-from search_r1.search_client import SearchClient, SearchClientConfig
+from search_r1.client import SearchClient, SearchClientConfig
+from search_r1.runs.progress import ProgressFile, read_progress
 from search_r1.types import Generation
 from search_r1.verl_plugin.progress_rollout import CountedPolicy, MarkedRollouts, RolloutProgress
 

@@ -15,8 +15,8 @@ import pytest
 from data_prep.questions import Question
 from data_prep.rows import make_rows, write_rows
 from retriever.build import build_index
-from search_r1.launch.places import RUN_ID_VARIABLE
 from search_r1.prompts import build_prompt
+from search_r1.runs.places import RUN_ID_VARIABLE
 from search_r1.verify import find_problems
 from tests.run_readers import processes_marked, read_lines
 

@@ -1,0 +1,1 @@
+"""One call format a file, and the scanner that most of them stand on."""

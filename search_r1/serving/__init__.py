@@ -1,0 +1,1 @@
+"""What ``search_r1.serve`` puts together: a model, its chat template, and our parsers in vLLM."""

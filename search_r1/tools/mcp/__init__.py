@@ -1,0 +1,1 @@
+"""Tools of MCP servers, each as one of ours."""
