@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from search_r1.errors import RetrieverUnavailable
-from search_r1.progress import read_progress
+from search_r1.runs.progress import read_progress
 from search_r1.types import Passage
 from search_r1.verl_plugin.agent_loop import SearchAgentLoop
 from search_r1.verl_plugin.parts import shared
