@@ -130,7 +130,8 @@ def run_all(
     target: Callable[..., None], calls: Mapping[int, tuple[Any, ...]], jobs: int
 ) -> Iterator[tuple[int, int]]:
     """Run a function in a fork per call, some at a time; yields each call's number and status."""
-    numbers, running = iter(calls), {}
+    numbers = iter(calls)
+    running: dict[Any, tuple[int, Any]] = {}  # by what tells that it has ended
     while True:
         for number in itertools.islice(numbers, jobs - len(running)):
             process = FORKS.Process(target=target, args=calls[number])

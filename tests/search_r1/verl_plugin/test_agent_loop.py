@@ -47,6 +47,28 @@ class Servers:
         return SimpleNamespace(token_ids=ids, log_probs=[-0.5] * len(ids), extra_fields=versions)
 
 
+def make_config(folder, own_reward, prompt_length, url, is_masked):
+    """Make a training config whose model and run lie in a folder."""
+    client = {"url": url, "backoff_s": 0.01} if url else {}
+    return OmegaConf.create(
+        {
+            "search_r1": {
+                "top_k": 1,
+                "is_observation_masked": is_masked,
+                "loop": {"max_nudges": 0},
+                "run_dir": str(folder),
+                "retriever": {"client": client},
+            },
+            "actor_rollout_ref": {
+                "model": {"path": str(folder)},
+                "rollout": {"prompt_length": prompt_length},
+            },
+            "reward": {"custom_reward_function": {"path": own_reward}},
+            "data": {},
+        }
+    )
+
+
 @pytest.fixture
 def roll_out(tmp_path, bpe_tokenizer):
     """Run one trajectory of a row; the retriever gives a passage, or raises ``error``.
@@ -66,24 +88,7 @@ def roll_out(tmp_path, bpe_tokenizer):
         is_masked=True,
         **columns,
     ):
-        client = {"url": url, "backoff_s": 0.01} if url else {}
-        config = OmegaConf.create(
-            {
-                "search_r1": {
-                    "top_k": 1,
-                    "is_observation_masked": is_masked,
-                    "loop": {"max_nudges": 0},
-                    "run_dir": str(tmp_path),
-                    "retriever": {"client": client},
-                },
-                "actor_rollout_ref": {
-                    "model": {"path": str(tmp_path)},
-                    "rollout": {"prompt_length": prompt_length},
-                },
-                "reward": {"custom_reward_function": {"path": own_reward}},
-                "data": {},
-            }
-        )
+        config = make_config(tmp_path, own_reward, prompt_length, url, is_masked)
 
         async def search(queries, top_k):
             if error is not None:
