@@ -79,10 +79,10 @@ serve: setup  ## retrieval server over INDEX (default: the quickstart's) on PORT
 
 # Not in the locks: nothing else needs it, and what it requires for its own runner is not used.
 MUTMUT = build/mutmut
-mutants: setup  ## break the core in small places: do its tests notice? (MODULES=file for one; an hour)
+mutants: setup  ## break the core in small places: do its tests notice? (MODULES=file for one, JOBS=2 at a time)
 	@test -d $(MUTMUT) || $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps \
 		--target $(MUTMUT) mutmut==3.8.1 libcst==1.9.0
-	@PYTHONPATH=$(MUTMUT) $(BIN)/python scripts/mutants.py $(MODULES)
+	@PYTHONPATH=$(MUTMUT) $(BIN)/python scripts/mutants.py --jobs $(or $(JOBS),1) $(MODULES)
 
 lock: setup  ## resolve requirements/*.lock again (UPGRADE=1 takes newer releases)
 	@$(BIN)/python scripts/lock.py $(if $(UPGRADE),--upgrade)

@@ -31,8 +31,8 @@ class SearchAgentLoop(AgentLoopBase):
     section.
     """
 
-    def __init__(self, trainer_config: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(trainer_config, *args, **kwargs)
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
         self._shared = shared(self.config, self.tokenizer)
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
@@ -83,8 +83,8 @@ class SearchAgentLoop(AgentLoopBase):
                 tool_calls=sum(turn.tool_s for turn in trajectory.turns),
             ),
             extra_fields={
-                "min_global_steps": trajectory.metadata.get("min_global_steps", trajectory.step),
-                "max_global_steps": trajectory.metadata.get("max_global_steps", trajectory.step),
+                "min_global_steps": trajectory.metadata["min_global_steps"],
+                "max_global_steps": trajectory.metadata["max_global_steps"],
                 "model_text": trajectory.model_text,
                 "trajectory": trajectory.to_json(),
                 "reward_extra_info": _validation_scores(trajectory),

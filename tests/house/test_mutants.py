@@ -21,7 +21,7 @@ def results() -> dict[str, Any]:
 def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     yield
-    for name in ("mutants", "mutant_report"):
+    for name in ("mutants", "mutant_report", "mutant_runs", "mutant_places"):
         sys.modules.pop(name, None)
 
 

@@ -99,7 +99,7 @@ def test_a_bare_string_of_gold_answers_is_refused(metric):
         metric("P", "Paris")
 
 
-@pytest.mark.parametrize("target", ["Paris", [], None, [3], ["A"], ["", "The!"]])
+@pytest.mark.parametrize("target", ["Paris", [], None, [3], ["Paris", 3], ["A"], ["", "The!"]])
 def test_gold_answers_that_cannot_be_matched_are_refused(target):
     with pytest.raises(ValueError, match=r"reward_model.ground_truth.target is "):
         gold_answers_of({"reward_model": {"ground_truth": {"target": target}}})

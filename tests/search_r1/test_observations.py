@@ -87,7 +87,7 @@ class Seams(ByteCodec):
         return super().decode([id_ for id_ in ids if id_ != 300])
 
 
-@pytest.mark.parametrize("room", [8, 9, 30])
+@pytest.mark.parametrize("room", [8, 9, 30, 100])
 def test_a_cut_keeps_to_the_room_where_tokens_differ_at_its_seams(room):
     codec = Seams()
     assert codec.encode("ax<b") == [97, 300, *b"x<b"]
