@@ -61,14 +61,14 @@ class ProcessParts:
 _BATCH = 4096  # prompts that are tokenised at once
 _SLACK = 32  # tokens by which one prompt's template may take more than another's
 
-_shared: dict[int, ProcessParts] = {}
+_shared: dict[int, tuple[DictConfig, ProcessParts]] = {}  # a config kept is an id kept
 
 
 def shared(config: DictConfig, tokenizer: Any) -> ProcessParts:
     """Give this process's shared parts; verl makes an agent loop for every trajectory."""
     if id(config) not in _shared:
-        _shared[id(config)] = ProcessParts(config, tokenizer)
-    return _shared[id(config)]
+        _shared[id(config)] = config, ProcessParts(config, tokenizer)
+    return _shared[id(config)][1]
 
 
 def check_prompts(config: DictConfig) -> None:

@@ -1,5 +1,8 @@
 """What a training process checks and builds from its config before the first rollout."""
 
+import gc
+import weakref
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,7 +10,7 @@ from omegaconf import OmegaConf
 
 from data_prep.questions import Question
 from data_prep.rows import make_rows, write_rows
-from search_r1.verl_plugin.parts import ProcessParts, check_prompts, load_tokenizer
+from search_r1.verl_plugin.parts import ProcessParts, check_prompts, load_tokenizer, shared
 from tests.tiny_model import CHAT_TEMPLATE
 
 
@@ -131,3 +134,14 @@ def test_the_configs_prompt_takes_the_place_of_the_rows(config_of, bpe_tokenizer
 def test_an_unknown_key_of_the_section_is_refused(config_of, bpe_tokenizer):
     with pytest.raises(ValueError, match="unknown key in the search_r1 section"):
         ProcessParts(config_of(parsers="hermes"), bpe_tokenizer)
+
+
+def test_a_config_lives_as_long_as_its_parts_so_that_no_other_is_taken_for_it(
+    config_of, bpe_tokenizer
+):
+    config = config_of()
+    known = weakref.ref(config)
+    shared(config, bpe_tokenizer)
+    del config
+    gc.collect()
+    assert known() is not None
