@@ -25,13 +25,14 @@ _PAGE = """<!doctype html>
 <title>Evaluation</title>
 <style>
 :root { color-scheme: light dark; --line: #8884; --accent: #2563eb; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
+  overflow-wrap: anywhere; }
 table { border-collapse: collapse; display: block; overflow-x: auto;
   font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
   white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
-code { font-size: .9em; overflow-wrap: anywhere; }
+code { font-size: .9em; }
 figure { margin: 1rem 0; overflow-x: auto; }
 figure svg { max-width: 100%; min-width: 36rem; height: auto; background: white; }
 @media (max-width: 30rem) { body { font-size: 14px; margin: 1rem auto; } }

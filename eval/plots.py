@@ -36,7 +36,7 @@ def plot_scores(results: Sequence[Result], found: _Figures, groups: Sequence[str
         )
     axes.set_xticks(range(len(groups)), groups, rotation=20 if len(groups) > 5 else 0)
     axes.set_ylabel("EM, % (95 % intervals)")
-    axes.set_ylim(0, 100)
+    axes.set_ylim(0, min(100, axes.get_ylim()[1]))
     _finish(axes)
     return _svg(canvas)
 
@@ -59,7 +59,7 @@ def plot_searches(results: Sequence[Result], found: _Figures) -> str:
         )
     axes.set_xlabel("searches per question")
     axes.set_ylabel("EM, %")
-    axes.set_ylim(0, 100)
+    axes.set_ylim(0, min(100, axes.get_ylim()[1]))
     _finish(axes)
     return _svg(canvas)
 

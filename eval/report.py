@@ -222,7 +222,10 @@ def _mistakes(report: Report) -> Iterator[str]:
 
 
 def _how_to_open(result: Result) -> str:
-    command = f"python -m eval.view {shlex.quote(result.folder)}"
+    folder = Path(result.folder).absolute()
+    if folder.is_relative_to(Path.cwd()):
+        folder = folder.relative_to(Path.cwd())
+    command = f"python -m eval.view {shlex.quote(str(folder))}"
     return f"`{command}` shows them; what begins with # is put behind the address it gives."
 
 
