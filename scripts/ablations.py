@@ -1,12 +1,13 @@
 """Keep short runs that differ from the quickstart in one thing, and put them side by side.
 
 ``python scripts/ablations.py keep RUN NAME`` keeps what a finished run measured in
-docs/proof/ablations/NAME/; ``python scripts/ablations.py report`` reads them all and writes
-ablations.md and ablations.svg beside them.
+docs/proof/ablations/NAME/; ``python scripts/ablations.py report`` reads them all and writes the
+table of docs/proof.md and ablations.svg.
 """
 
 import argparse
 import json
+import re
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,10 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 from proof_plots import finish, save
 
-KEPT = Path(__file__).parents[1] / "docs" / "proof" / "ablations"
+DOCS = Path(__file__).parents[1] / "docs"
+KEPT = DOCS / "proof" / "ablations"
+PAGE = DOCS / "proof.md"
+_MARKS = re.compile(r"(<!-- ablations -->\n).*?(<!-- end of ablations -->)", re.DOTALL)
 _HEADS = ("", "override", "steps", "searched: known", "unknown", "unknown minus known",
           "EM: known", "unknown", "NQ, TriviaQA", "entropy")  # fmt: skip
 _LAST = 3  # steps that the entropy of the end is averaged over
@@ -57,13 +61,13 @@ def keep(run: Path, name: str, kept: Path = KEPT) -> None:
 
 
 def read_runs(kept: Path = KEPT) -> list[Run]:
-    """Read the kept runs, by name."""
+    """Read the kept runs: the one without an override first, then by name."""
     runs = []
     for folder in sorted(path for path in kept.glob("*/") if (path / "summary.json").is_file()):
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         runs.append(Run(folder.name, summary, [json.loads(line) for line in lines]))
-    return runs
+    return sorted(runs, key=lambda run: (run.overrides != "", run.name))
 
 
 def markdown(runs: Sequence[Run]) -> str:
@@ -108,10 +112,16 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     save(canvas, path)
 
 
-def report(kept: Path = KEPT) -> None:
-    """Write the table and the plot."""
+def fill(page: str, table: str) -> str:
+    """Put the table between its marks on the page of the proof."""
+    return _MARKS.sub(lambda marks: f"{marks[1]}{table}{marks[2]}", page)
+
+
+def report(kept: Path = KEPT, page: Path = PAGE) -> None:
+    """Write the table into its page, and the plot."""
     runs = read_runs(kept)
-    (kept / "ablations.md").write_text(markdown(runs), encoding="utf-8")
+    text = fill(page.read_text(encoding="utf-8"), markdown(runs))
+    page.write_text(text, encoding="utf-8")
     draw(runs, kept / "ablations.svg")
 
 

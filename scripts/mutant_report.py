@@ -16,8 +16,9 @@ log lines and how errors are worded. A mutant that cannot be imported does not c
 ends counts as noticed.
 
 The command writes this page and [mutants.json](mutants.json). All modules take an hour or two;
-`make mutants MODULES=search_r1/turns.py` renews one, `JOBS=4` tries four mutants at a time. A survivor keeps the reason that mutants.json
-gives for it as long as its lines stay the same; a new one has none, and a test asks for it.
+`make mutants MODULES=search_r1/turns.py` renews one, `JOBS=4` tries four mutants at a time. A
+survivor keeps the reason that mutants.json gives for it as long as its lines stay the same; a new
+one has none, and a test asks for it.
 Modules of the list that have no row were not measured yet.
 """
 

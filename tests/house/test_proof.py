@@ -9,6 +9,7 @@ import pytest
 REPO = Path(__file__).resolve().parents[2]
 PROOF = REPO / "docs" / "proof"
 sys.path.insert(0, str(REPO / "scripts"))
+import ablations  # noqa: E402
 import proof  # noqa: E402
 from proof_figures import AFTER, Figures, read_seeds  # noqa: E402
 
@@ -49,3 +50,12 @@ def test_a_row_by_hand_counts_what_the_table_says(seeds):
     known = [r["reward"]["em"] for r in answers if r["metadata"]["knowledge"] == "known"]
     kept = json.loads((PROOF / "table.json").read_text(encoding="utf-8"))["table"]
     assert kept[AFTER]["em_known"]["mean"] == pytest.approx(sum(known) / len(known))
+
+
+def test_the_ablations_are_those_of_the_kept_runs(tmp_path):
+    page = (REPO / "docs" / "proof.md").read_text(encoding="utf-8")
+    runs = ablations.read_runs()
+    assert ablations.fill(page, ablations.markdown(runs)) == page
+    ablations.draw(runs, tmp_path / "ablations.svg")
+    drawn = (tmp_path / "ablations.svg").read_text(encoding="utf-8")
+    assert drawn == (PROOF / "ablations" / "ablations.svg").read_text(encoding="utf-8")
