@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
 from proof_plots import finish, save
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -97,15 +98,17 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     columns = 4
     rows = -(-len(runs) // columns)
     canvas = Canvas(figsize=(10, 1.9 * rows), layout="constrained")
-    panels = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
+    grid = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    panels = list(grid.flat)
     for axes, run in zip(panels, runs, strict=False):
         for kind, color in (("known", "#2f855a"), ("unknown", "#c05621")):
             values = run.series(f"knowledge/{kind}/searched")
             smooth = [np.mean(values[max(0, i + 1 - _WINDOW) : i + 1]) for i in range(len(values))]
             axes.plot(range(1, len(smooth) + 1), smooth, color=color, label=kind)
         axes.set_title(run.name, loc="left", fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         finish(axes)
-    for axes in list(panels):
+    for axes in panels[len(runs) :]:
         axes.set_axis_off()
     handles, labels = canvas.axes[0].get_legend_handles_labels()
     canvas.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
