@@ -7,7 +7,6 @@ table of docs/proof.md and ablations.svg.
 
 import argparse
 import json
-import re
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,12 +17,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
-from proof_plots import finish, save
+from proof_plots import finish, save, smooth
+
+from benchmarks.retriever.render import fill_page
+from search_r1.summary.comparison_plots import COLORS
+from search_r1.summary.records import read_metrics, training_steps
 
 DOCS = Path(__file__).parents[1] / "docs"
 KEPT = DOCS / "proof" / "ablations"
 PAGE = DOCS / "proof.md"
-_MARKS = re.compile(r"(<!-- ablations -->\n).*?(<!-- end of ablations -->)", re.DOTALL)
 _HEADS = ("", "override", "steps", "searched: known", "unknown", "unknown minus known",
           "EM: known", "unknown", "NQ, TriviaQA", "entropy")  # fmt: skip
 _LAST = 3  # steps that the entropy of the end is averaged over
@@ -65,9 +67,9 @@ def read_runs(kept: Path = KEPT) -> list[Run]:
     """Read the kept runs: the one without an override first, then by name."""
     runs = []
     for folder in sorted(path for path in kept.glob("*/") if (path / "summary.json").is_file()):
-        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        runs.append(Run(folder.name, summary, [json.loads(line) for line in lines]))
+        steps = training_steps(read_metrics(folder))
+        runs.append(Run(folder.name, summary, list(steps.values())))
     return sorted(runs, key=lambda run: (run.overrides != "", run.name))
 
 
@@ -75,7 +77,7 @@ def markdown(runs: Sequence[Run]) -> str:
     """Write the table, a row a run."""
     lines = [f"| {' | '.join(_HEADS)} |", "| --- " * len(_HEADS) + "|"]
     lines += [f"| {' | '.join(_cells(run))} |" for run in runs]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _cells(run: Run) -> list[str]:
@@ -101,10 +103,9 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     grid = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     panels = list(grid.flat)
     for axes, run in zip(panels, runs, strict=False):
-        for kind, color in (("known", "#2f855a"), ("unknown", "#c05621")):
-            values = run.series(f"knowledge/{kind}/searched")
-            smooth = [np.mean(values[max(0, i + 1 - _WINDOW) : i + 1]) for i in range(len(values))]
-            axes.plot(range(1, len(smooth) + 1), smooth, color=color, label=kind)
+        for kind in ("known", "unknown"):
+            values = smooth(run.series(f"knowledge/{kind}/searched"), _WINDOW)
+            axes.plot(range(1, len(values) + 1), values, color=COLORS[kind], label=kind)
         axes.set_title(run.name, loc="left", fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         finish(axes)
@@ -115,15 +116,10 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     save(canvas, path)
 
 
-def fill(page: str, table: str) -> str:
-    """Put the table between its marks on the page of the proof."""
-    return _MARKS.sub(lambda marks: f"{marks[1]}{table}{marks[2]}", page)
-
-
 def report(kept: Path = KEPT, page: Path = PAGE) -> None:
     """Write the table into its page, and the plot."""
     runs = read_runs(kept)
-    text = fill(page.read_text(encoding="utf-8"), markdown(runs))
+    text = fill_page(page.read_text(encoding="utf-8"), {"ablations": markdown(runs)})
     page.write_text(text, encoding="utf-8")
     draw(runs, kept / "ablations.svg")
 

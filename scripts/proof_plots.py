@@ -1,5 +1,6 @@
 """The plots of the proof: when it searches and how often it is right, over steps and in the end."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +65,20 @@ def _draw_kind(axes: Any, figures: Figures, kind: str, what: str) -> None:
     lines = []
     for seed in figures.seeds:
         values = [step.get(f"knowledge/{kind}/{what}", np.nan) for step in seed.steps.values()]
-        lines.append(
-            [np.nanmean(values[max(0, i - _WINDOW + 1) : i + 1]) for i in range(len(values))]
-        )
+        lines.append(smooth(values, _WINDOW))
     length = min(map(len, lines))
-    smooth = np.array([line[:length] for line in lines])  # (seeds, steps)
+    values_of = np.array([line[:length] for line in lines])  # (seeds, steps)
     steps = np.arange(1, length + 1)
-    axes.plot(steps, smooth.mean(axis=0), color=COLORS[kind], label=_WORDS[kind], lw=2)
-    axes.fill_between(steps, smooth.min(axis=0), smooth.max(axis=0), color=COLORS[kind],
+    axes.plot(steps, values_of.mean(axis=0), color=COLORS[kind], label=_WORDS[kind], lw=2)
+    axes.fill_between(steps, values_of.min(axis=0), values_of.max(axis=0), color=COLORS[kind],
                       alpha=0.18, lw=0)  # fmt: skip
     finish(axes)
+
+
+def smooth(values: Sequence[float], window: int) -> list[float]:
+    """Average each value with those before it, ``window`` in all; what is missing is left out."""
+    ends = range(1, len(values) + 1)
+    return [float(np.nanmean(values[max(0, end - window) : end])) for end in ends]
 
 
 def finish(axes: Any) -> None:

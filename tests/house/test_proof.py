@@ -55,7 +55,7 @@ def test_a_row_by_hand_counts_what_the_table_says(seeds):
 def test_the_ablations_are_those_of_the_kept_runs(tmp_path):
     page = (REPO / "docs" / "proof.md").read_text(encoding="utf-8")
     runs = ablations.read_runs()
-    assert ablations.fill(page, ablations.markdown(runs)) == page
+    assert ablations.fill_page(page, {"ablations": ablations.markdown(runs)}) == page
     ablations.draw(runs, tmp_path / "ablations.svg")
     drawn = (tmp_path / "ablations.svg").read_text(encoding="utf-8")
     assert drawn == (PROOF / "ablations" / "ablations.svg").read_text(encoding="utf-8")

@@ -147,7 +147,7 @@ class _Work:
         self._section = section
         searches = _SEARCHES_AFTER_COLD_START if section.get("cold_start") else 1.0
         self._searches = min(float(loop.max_calls), searches)
-        wanted = _TOKENS_A_PASSAGE * int(section.get("top_k") or 3)
+        wanted = _TOKENS_A_PASSAGE * section["top_k"]
         self._observation = min(wanted, float(loop.max_observation_tokens))
 
     def _rollout_s(self, prompts: int, trajectories: int) -> float:
