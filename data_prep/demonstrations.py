@@ -3,7 +3,7 @@
 Each question gets two: one that answers directly, and one that searches first. Both are
 trajectories of our own loop, in the format of the run's config, with what the retriever really
 finds; a script plays the model. Half of them search, whatever the question, so they teach how, and
-not when.
+not when; with ``is_neutral: false`` only those that search are kept.
 """
 
 import argparse
@@ -136,24 +136,28 @@ async def make(config: Mapping[str, Any], folder: Path, progress: ProgressFile) 
     except ValueError as error:
         raise DataPrepError(str(error)) from error
     rows = [row for row in read_rows(Path(wanted.questions)) if row["extra_info"].get("queries")]
-    made: list[Trajectory] = []
+    number = wanted.num_questions if wanted.is_neutral else 2 * wanted.num_questions
+    pairs: list[list[Trajectory]] = []
     try:
         for row in rows:
-            made += await demonstrate(parts, row, form.prompt) or []
-            progress.report("demonstrations", len(made) // 2, wanted.num_questions)
-            if len(made) == 2 * wanted.num_questions:
+            if pair := await demonstrate(parts, row, form.prompt):
+                pairs.append(pair)
+            progress.report("demonstrations", len(pairs), number)
+            if len(pairs) == number:
                 break
     except RetrieverError as error:
         raise DataPrepError(f"the retriever cannot be asked: {error}") from error
     finally:
         await parts.tools.aclose()
         await client.aclose()
-    if len(made) < 2 * wanted.num_questions:
+    if len(pairs) < number:
         raise DataPrepError(
-            f"{wanted.questions} gives demonstrations for {len(made) // 2} of its questions (of "
+            f"{wanted.questions} gives demonstrations for {len(pairs)} of its questions (of "
             f"{len(rows)} with a query), and search_r1.cold_start.num_questions asks for "
-            f"{wanted.num_questions}; lower it, or make more questions."
+            f"{number}{'' if wanted.is_neutral else ' (twice its value without is_neutral)'}; "
+            "lower it, or make more questions."
         )
+    made = [one for pair in pairs for one in (pair if wanted.is_neutral else pair[1:])]
     _write(made, folder / DEMONSTRATIONS)
     return len(made)
 
@@ -189,7 +193,9 @@ def main(arguments: list[str] | None = None) -> int:
             )
         progress = ProgressFile(config["search_r1"].get("run_dir"), "demonstrations")
         number = asyncio.run(make(config, parsed.out, progress))
-        say(f"{number} demonstrations in {parsed.out / DEMONSTRATIONS}, half of them searching")
+        is_neutral = ColdStartConfig(**config["search_r1"]["cold_start"]).is_neutral
+        share = "half of them" if is_neutral else "all of them"
+        say(f"{number} demonstrations in {parsed.out / DEMONSTRATIONS}, {share} searching")
 
     return run_command(run)
 

@@ -1,7 +1,8 @@
 """Supervised training before reinforcement learning: what is asked for, and what names its result.
 
-A cold start teaches the form of a trajectory and is neutral about *when* to search: every question
-comes with one demonstration that searches and one that answers directly.
+A cold start teaches the form of a trajectory and is neutral about *when* to search, unless it is
+asked not to be: every question comes with one demonstration that searches and one that answers
+directly.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class ColdStartConfig:
     """Question file (parquet) that demonstrations are made of; rows need ``extra_info.queries``."""
     num_questions: int = 200
     """Questions taken from its start, each with two demonstrations."""
+    is_neutral: bool = True
+    """One of the two answers directly; otherwise twice as many questions have one that searches."""
     epochs: int = 1
     """Passes over the demonstrations; more than two make a small model sure of itself."""
     batch_size: int = 10

@@ -18,6 +18,7 @@ _PARTS = {  # name: the module that measures it and ends with a JSON line
     "training": "benchmarks.training.update",
     "rollout": "benchmarks.training.rollout",
     "loop": "benchmarks.training.overhead",
+    "step": "benchmarks.training.step",
 }
 _OUT = "docs/benchmarks/training.json"
 

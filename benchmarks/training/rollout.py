@@ -38,7 +38,7 @@ from search_r1.policies.local_vllm import LocalVllmPolicy
 from search_r1.processes.environment import base_environment
 from search_r1.processes.service import HOST, Service
 from search_r1.prompts import build_prompt
-from search_r1.types import Trajectory
+from search_r1.types import Turn
 from search_r1.verl_plugin.settings import read_settings
 
 T = TypeVar("T")
@@ -75,19 +75,9 @@ def main() -> None:
 
 async def _measure(config: Any) -> dict[str, Any]:
     settings = read_settings(config)
-    rollout = config.actor_rollout_ref.rollout
-    path = config.actor_rollout_ref.model.path
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer = AutoTokenizer.from_pretrained(config.actor_rollout_ref.model.path)
     client = SearchClient(SearchClientConfig(url=settings.retriever.client.url))
-    policy = LocalVllmPolicy(
-        path,
-        temperature=rollout.temperature,
-        max_model_len=rollout.max_model_len,
-        max_num_seqs=rollout.max_num_seqs,
-        kv_cache_memory_bytes=rollout.engine_kwargs.vllm.kv_cache_memory_bytes,
-        enforce_eager=True,
-        dtype=rollout.dtype,
-    )
+    policy = open_policy(config)
     parts = assemble(tokenizer, (), settings.form, settings.loop, client)
     loop = parts.loop(policy)
     prompts = _prompts(config.data.train_files, parts)
@@ -103,18 +93,34 @@ async def _measure(config: Any) -> dict[str, Any]:
     return _report(rounds[1:])
 
 
+def open_policy(config: Any) -> LocalVllmPolicy:
+    """Start vLLM as a run of this config has it."""
+    rollout = config.actor_rollout_ref.rollout
+    return LocalVllmPolicy(
+        config.actor_rollout_ref.model.path,
+        temperature=rollout.temperature,
+        max_model_len=rollout.max_model_len,
+        max_num_seqs=rollout.max_num_seqs,
+        kv_cache_memory_bytes=rollout.engine_kwargs.vllm.kv_cache_memory_bytes,
+        enforce_eager=True,
+        dtype=rollout.dtype,
+    )
+
+
 async def _round(policy: LocalVllmPolicy, loop: SearchLoop, group: list[list[int]]) -> Round:
     """Roll a batch out three ways."""
-    loop_s, trajectories = await _timed(policy, [loop.run(ids) for ids in group])
+    loop_s, trajectories = await timed(policy, [loop.run(ids) for ids in group])
     written = [sum(trajectory.response_mask) for trajectory in trajectories]
-    bare_s, _ = await _timed(
+    bare_s, _ = await timed(
         policy,
         [
             policy.generate(ids, max_tokens=count, stop=(), ignore_eos=True)
             for ids, count in zip(group, written, strict=True)
         ],
     )
-    replay_s, _ = await _timed(policy, [_replay(policy, each) for each in trajectories])
+    replay_s, _ = await timed(
+        policy, [replay(policy, t.prompt_ids, t.response_ids, t.turns) for t in trajectories]
+    )
     return Round(
         written=sum(written),
         read=sum(len(t.response_mask) for t in trajectories) - sum(written),
@@ -125,14 +131,16 @@ async def _round(policy: LocalVllmPolicy, loop: SearchLoop, group: list[list[int
     )
 
 
-async def _replay(policy: LocalVllmPolicy, trajectory: Trajectory) -> None:
+async def replay(
+    policy: LocalVllmPolicy, prompt_ids: list[int], response_ids: list[int], turns: Sequence[Turn]
+) -> None:
     """Send the requests of a trajectory again, each writing as many tokens as it did."""
-    for turn in trajectory.turns:
-        context = trajectory.prompt_ids + trajectory.response_ids[: turn.start]
+    for turn in turns:
+        context = prompt_ids + response_ids[: turn.start]
         await policy.generate(context, max_tokens=turn.num_ids, stop=(), ignore_eos=True)
 
 
-async def _timed(
+async def timed(
     policy: LocalVllmPolicy, tasks: Sequence[Coroutine[Any, Any, T]]
 ) -> tuple[float, list[T]]:
     """Run tasks at once on an engine without prefix cache; gives seconds and results."""

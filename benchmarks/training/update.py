@@ -48,15 +48,16 @@ def main() -> None:
     config = _config()
     prompts, responses = _sample_ids(vocabulary=49000)
     tokens = sum(map(len, prompts)) + sum(map(len, responses))
-    update = _update(config, prompts, responses)
+    masks = [_response_mask(row) for row in responses]
+    update = partial(make_update(config), prompts, responses, masks)
     bare = _bare_pass(config, [torch.cat(pair) for pair in zip(prompts, responses, strict=True)])
-    trained = int(sum(mask.sum() for mask in map(_response_mask, responses)))
+    trained = int(sum(mask.sum() for mask in masks))
     products = _products(config, tokens, trained)
     update_s, bare_s, products_s = [], [], []
     for _ in range(_ROUNDS + 1):  # the first round warms up
-        update_s.append(_time(update))
-        bare_s.append(_time(bare))
-        products_s.append(_time(products))
+        update_s.append(seconds(update))
+        bare_s.append(seconds(bare))
+        products_s.append(seconds(products))
     result = {
         "what": "tokens/s of verl's actor update over those of torch alone and of bare products",
         "compute_dtype": config.search_r1.compute_dtype,
@@ -92,10 +93,13 @@ def _sample_ids(vocabulary: int) -> tuple[list[torch.Tensor], list[torch.Tensor]
     return draw(_PROMPT_TOKENS), draw(_RESPONSE_TOKENS)
 
 
-def _update(
-    config: Any, prompts: list[torch.Tensor], responses: list[torch.Tensor]
-) -> Callable[[], Any]:
-    """Make verl's worker, outside Ray, and give its update of a whole batch."""
+def make_update(config: Any) -> Callable[..., Any]:
+    """Make verl's worker, outside Ray.
+
+    Returns:
+        Its update of a whole batch, given prompts, responses and response masks: lists of tensors,
+        shape (T,), one a trajectory.
+    """
     os.environ |= {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
     os.environ["MASTER_PORT"] = str(free_port())
     config.actor_rollout_ref.actor.optim.total_training_steps = 100
@@ -113,10 +117,12 @@ def _update(
     actor.engine.max_token_len_per_gpu = config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu
     worker.reset()
     worker.set_loss_fn(partial(ppo_loss, config=actor))
-    return lambda: worker.train_mini_batch(_batch(prompts, responses))
+    return lambda *rows: worker.train_mini_batch(_batch(*rows))
 
 
-def _batch(prompts: list[torch.Tensor], responses: list[torch.Tensor]) -> TensorDict:
+def _batch(
+    prompts: list[torch.Tensor], responses: list[torch.Tensor], response_masks: list[torch.Tensor]
+) -> TensorDict:
     """Put trajectories into the shape verl's trainer hands to its worker."""
 
     def nest(rows: list[torch.Tensor]) -> torch.Tensor:
@@ -124,7 +130,7 @@ def _batch(prompts: list[torch.Tensor], responses: list[torch.Tensor]) -> Tensor
 
     whole = [torch.cat(pair) for pair in zip(prompts, responses, strict=True)]
     noise = torch.Generator().manual_seed(1)
-    masks = nest([_response_mask(row) for row in responses])
+    masks = nest(response_masks)
     batch = TensorDict(
         {
             "input_ids": nest(whole),
@@ -228,7 +234,8 @@ def _bare_pass(config: Any, rows: list[torch.Tensor]) -> Callable[[], None]:
     return run
 
 
-def _time(function: Callable[[], Any]) -> float:
+def seconds(function: Callable[[], Any]) -> float:
+    """Time one call."""
     started = time.perf_counter()
     function()
     return time.perf_counter() - started

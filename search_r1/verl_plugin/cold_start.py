@@ -65,7 +65,7 @@ class Demonstrations(Dataset):  # type: ignore[type-arg]
 
 
 class PairSampler(DistributedSampler):  # type: ignore[type-arg]
-    """Shuffles questions and gives the two demonstrations of each one after the other.
+    """Shuffles pairs of demonstrations: a question's two, one after the other, in a neutral set.
 
     So every batch holds as many that search as that do not. Batches that do not decide by
     themselves what a model has seen last, and make one that never searches.

@@ -130,6 +130,17 @@ def test_an_unknown_question_whose_passages_lack_the_answer_is_left_out(config_o
     assert "3_search" in uids
 
 
+def test_demonstrations_that_are_not_neutral_all_search_each_on_another_question(
+    config_of, demonstrate
+):
+    config = config_of(1)
+    config["search_r1"]["cold_start"]["is_neutral"] = False
+    assert [record["uid"] for record in demonstrate(config)] == ["0_search", "1_search"]
+    config["search_r1"]["cold_start"]["num_questions"] = 2
+    with pytest.raises(DataPrepError, match=r"for 3 of its .* asks for 4 \(twice its value"):
+        demonstrate(config)
+
+
 def test_a_question_that_does_not_fit_the_limits_is_left_out(config_of, demonstrate):
     with pytest.raises(DataPrepError, match="gives demonstrations for 0 of its questions"):
         demonstrate(config_of(1, loop={"max_turn_tokens": 4}))
