@@ -10,7 +10,7 @@ PRESENT = $(wildcard $(SOURCES))
 INDEX ?= artifacts/indexes/quickstart
 PORT ?= 8000
 
-.PHONY: help setup setup-gpu format lint type test test-fast test-slow docs docs-serve bench bench-retriever demo eval-demo serve mutants lock clean
+.PHONY: help setup setup-gpu format lint type test test-fast test-slow docs docs-serve bench bench-retriever demo eval-demo retriever mutants lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,7 +72,7 @@ demo: setup  ## one trajectory with a scripted model, every turn and its mask in
 eval-demo: setup  ## the newest quickstart run's models on NQ, TriviaQA and WebQuestions (minutes)
 	@$(BIN)/python -m eval.demo
 
-serve: setup  ## retrieval server over INDEX (default: the quickstart's) on PORT
+retriever: setup  ## the retrieval server over INDEX (default: the quickstart's) on PORT
 	@test -d $(INDEX) || { echo "no index in $(INDEX): run ./train.sh quickstart first," \
 		"or make one with python -m retriever.build and give INDEX=folder" >&2; exit 1; }
 	@$(BIN)/python -m retriever.server --index $(INDEX) --host 127.0.0.1 --port $(PORT)

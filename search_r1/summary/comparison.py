@@ -26,6 +26,7 @@ ROWS = {
 _PAIRS = (
     ("trained.search.greedy", "base.search.greedy"),
     ("trained.search.greedy", "cold_start.search.greedy"),
+    ("trained.search.greedy", "cold_start.search.sampled"),
     ("trained.search.greedy", "trained.search_never.greedy"),
     ("trained.search.greedy", "trained.search_always.greedy"),
 )

@@ -13,6 +13,7 @@ _LABEL, _CELL = 31, 14
 _CHANGES = {
     "base.search.greedy": "against the model before",
     "cold_start.search.greedy": "against the cold start",
+    "cold_start.search.sampled": "  the same, sampled at T = 1",
     "trained.search_never.greedy": "against answering at once",
     "trained.search_always.greedy": "against searching always",
 }

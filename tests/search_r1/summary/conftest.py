@@ -138,6 +138,9 @@ def compared_run(fabricated_run: Path) -> Path:
     write_outcomes(fabricated_run, "cold_start.search.greedy",
         k0=(1, 1), k1=(1, 0), k2=(0, 1), k3=(0, 0), u0=(1, 1), u1=(0, 1), u2=(0, 0), u3=(0, 0),
         r0=(0, 1), r1=(0, 1))  # fmt: skip
+    write_outcomes(fabricated_run, "cold_start.search.sampled",
+        k0=(1, 1), k1=(1, 0), k2=(0, 1), k3=(0, 0), u0=(0, 1), u1=(0, 1), u2=(0, 0), u3=(0, 0),
+        r0=(0, 1), r1=(0, 0))  # fmt: skip
     write_outcomes(fabricated_run, "trained.search.greedy",
         k0=(1, 0), k1=(1, 0), k2=(1, 0), k3=(0, 1), u0=(1, 1), u1=(1, 1), u2=(1, 1), u3=(1, 2),
         r0=(1, 1), r1=(0, 1))  # fmt: skip

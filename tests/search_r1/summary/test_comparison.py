@@ -13,6 +13,7 @@ from search_r1.summary.plots import plot_curves
 from search_r1.summary.readings import choose_readings
 
 AFTER, BEFORE = "trained.search.greedy", "cold_start.search.greedy"
+BEFORE_SAMPLED = "cold_start.search.sampled"
 
 
 def test_models_come_in_the_tables_order_their_questions_sorted(compared_run: Path) -> None:
@@ -20,6 +21,7 @@ def test_models_come_in_the_tables_order_their_questions_sorted(compared_run: Pa
     assert [one.name for one in outcomes] == [
         "base.search.greedy",
         BEFORE,
+        BEFORE_SAMPLED,
         AFTER,
         "trained.search_never.greedy",
     ]
@@ -78,7 +80,7 @@ def test_changes_are_paired_over_the_questions(compared_run: Path, write_evaluat
     assert (never["known"]["em"], never["known"]["em_ci95"]) == (0.0, [0.0, 0.0])
     assert set(compared["changes"]) == {
         f"{AFTER} - {name}"
-        for name in ("base.search.greedy", BEFORE, "trained.search_never.greedy")
+        for name in ("base.search.greedy", BEFORE, BEFORE_SAMPLED, "trained.search_never.greedy")
     }
     write_evaluated(compared_run, BEFORE, k0=(1, 0), u9=(1, 0))
     again = compare_models(compared_run)
@@ -114,10 +116,11 @@ def test_the_table_says_it_in_lines(compared_run: Path) -> None:
     lines = list(comparison_lines(compared, []))
     heads = " ".join(lines[1].split())
     assert heads == "known (4) unknown (4) source of r (2)"
-    cells = {line[:31].strip(): line[31:].split() for line in lines[2:6]}
+    cells = {line[:31].strip(): line[31:].split() for line in lines[2:7]}
     assert cells == {
         "before, with its own prompt": ["25%,", "100%", "0%,", "100%", "0%,", "100%"],
         "after the cold start": ["50%,", "50%", "25%,", "50%", "0%,", "100%"],
+        "the same, sampled at T = 1": ["50%,", "50%", "0%,", "50%", "0%,", "50%"],
         "after reinforcement learning": ["75%,", "25%", "100%,", "100%", "50%,", "100%"],
         "made to answer at once": ["75%,", "0%", "0%,", "0%", "0%,", "0%"],
     }
@@ -125,6 +128,7 @@ def test_the_table_says_it_in_lines(compared_run: Path) -> None:
     assert "after the cold start +0 points 95 % interval -" in text
     assert "after reinforcement learning +75 points 95 % interval +" in text
     assert "against the cold start +50.0 points 95 % interval +" in text
+    assert "the same, sampled at T = 1 +62.5 points 95 % interval +" in text
     assert "worth reading" not in text
     assert max(map(len, lines)) <= 100
 
