@@ -151,15 +151,19 @@ async def make(config: Mapping[str, Any], folder: Path, progress: ProgressFile) 
         await parts.tools.aclose()
         await client.aclose()
     if len(pairs) < number:
-        raise DataPrepError(
-            f"{wanted.questions} gives demonstrations for {len(pairs)} of its questions (of "
-            f"{len(rows)} with a query), and search_r1.cold_start.num_questions asks for "
-            f"{number}{'' if wanted.is_neutral else ' (twice its value without is_neutral)'}; "
-            "lower it, or make more questions."
-        )
+        raise DataPrepError(_shortage(wanted, number, len(pairs), len(rows)))
     made = [one for pair in pairs for one in (pair if wanted.is_neutral else pair[1:])]
     _write(made, folder / DEMONSTRATIONS)
     return len(made)
+
+
+def _shortage(wanted: ColdStartConfig, number: int, made: int, rows: int) -> str:
+    twice = "" if wanted.is_neutral else " (twice its value without is_neutral)"
+    return (
+        f"{wanted.questions} gives demonstrations for {made} of its questions (of {rows} with a "
+        f"query), and search_r1.cold_start.num_questions asks for {number}{twice}; lower it, or "
+        "make more questions."
+    )
 
 
 def _write(trajectories: Sequence[Trajectory], path: Path) -> None:
