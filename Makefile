@@ -9,8 +9,9 @@ SOURCES := search_r1 retriever data_prep eval processor contract benchmarks scri
 PRESENT = $(wildcard $(SOURCES))
 INDEX ?= artifacts/indexes/quickstart
 PORT ?= 8000
+RUN ?= $(lastword $(sort $(wildcard runs/quickstart/*)))
 
-.PHONY: help setup setup-gpu format lint type test test-fast test-slow docs docs-serve bench bench-retriever demo eval-demo retriever mutants lock clean
+.PHONY: help setup setup-gpu format lint type test test-fast test-slow docs docs-live bench bench-retriever demo eval-demo retriever serve mutants lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,7 +57,7 @@ docs: setup  ## check the docs and build them as a site in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "docs: build/site/index.html"
 
-docs-serve: setup  ## show the docs on http://127.0.0.1:8001 while you write them
+docs-live: setup  ## show the docs on http://127.0.0.1:8001 while you write them
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr 127.0.0.1:8001
 
 bench: setup  ## measure training, generation and the loop on this machine
@@ -76,6 +77,11 @@ retriever: setup  ## the retrieval server over INDEX (default: the quickstart's)
 	@test -d $(INDEX) || { echo "no index in $(INDEX): run ./train.sh quickstart first," \
 		"or make one with python -m retriever.build and give INDEX=folder" >&2; exit 1; }
 	@$(BIN)/python -m retriever.server --index $(INDEX) --host 127.0.0.1 --port $(PORT)
+
+serve: setup  ## the model of RUN (default: the newest quickstart run) over the OpenAI API
+	@test -d "$(RUN)" || { echo "no run in $(or $(RUN),runs/quickstart): run ./train.sh quickstart" \
+		"first, or give RUN=runs/PRESET/TIMESTAMP" >&2; exit 1; }
+	@$(BIN)/python -m search_r1.serve --model $(RUN)
 
 # Not in the locks: nothing else needs it, and what it requires for its own runner is not used.
 MUTMUT = build/mutmut
