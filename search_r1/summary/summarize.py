@@ -18,6 +18,7 @@ import processor
 from search_r1.errors import LaunchError
 from search_r1.runs import layout
 from search_r1.runs.places import root_dir
+from search_r1.summary.alarms import alarms_of
 from search_r1.summary.comparison import compare_models, read_outcomes
 from search_r1.summary.readings import choose_readings
 from search_r1.summary.records import (
@@ -99,6 +100,7 @@ def summarize(run_dir: Path) -> dict[str, Any]:
         "searches_per_trajectory": _mean(steps, "search/searches_per_trajectory"),
         "searching_rate": _searching_rate(steps),
         "trends": _trends(steps),
+        "alarms": [alarm.to_json() for alarm in alarms_of(steps.values())],
         "wall_s": round(sum(part["stages_s"].get("total", 0.0) for part in parts), 1),
         "stages_s": _stages(steps, parts),
         "peak_rss_gb": max((part["memory"]["peak_gb"] for part in parts), default=None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from search_r1.summary.alarms import alarm_lines
 from search_r1.summary.comparison_table import comparison_lines
 
 _ROWS = (
@@ -38,7 +39,13 @@ def format_summary(summary: dict[str, Any], run_dir: Path) -> str:
     for name, label, form in _ROWS:
         if trend := summary["trends"].get(name):
             lines.append(_row(label, trend["first"], trend["last"], form))
-    lines += ["", *_facts(summary), "", f"Everything is in {run_dir}: summary.json, curves.png,"]
+    lines += [
+        "",
+        *alarm_lines(summary.get("alarms", ())),
+        *_facts(summary),
+        "",
+        f"Everything is in {run_dir}: summary.json, curves.png,",
+    ]
     lines.append("metrics.jsonl, trajectories/, eval/, checkpoints/, logs/.")
     return "\n".join(lines) + "\n"
 

@@ -12,6 +12,7 @@ from search_r1.launch.progress.screen import SCREEN, Screen, say
 from search_r1.processes.service import Service
 from search_r1.runs import layout
 from search_r1.runs.progress import Progress, read_progress
+from search_r1.summary.alarms import Alarms
 from search_r1.summary.evaluations import evaluation_path, read_scores
 
 Metrics = dict[str, Any]
@@ -117,7 +118,7 @@ def left_text(seconds: float) -> str:
 
 
 class StepLines:
-    """Prints a line for each new line of a run's metrics file.
+    """Prints a line for each new line of a run's metrics file, and what it gives alarm for.
 
     Args:
         run_dir: Folder of the run.
@@ -136,6 +137,7 @@ class StepLines:
         self._total_steps = total_steps
         self._on_metrics = on_metrics
         self._offset = self._path.stat().st_size if self._path.exists() else 0
+        self._alarms = Alarms()
         self.first_line_at: float | None = None
 
     def update(self) -> bool:
@@ -153,6 +155,8 @@ class StepLines:
             metrics = json.loads(line)
             self._on_metrics(metrics)
             say(self.describe(metrics))
+            for alarm in self._alarms.update(metrics):
+                say(f"  alarm: {alarm.text}")
         return bool(whole)
 
     def describe(self, metrics: Metrics) -> str:

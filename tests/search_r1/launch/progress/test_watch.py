@@ -256,3 +256,15 @@ def test_half_a_line_of_metrics_waits(tmp_path: Path, capsys: pytest.CaptureFixt
     assert lines.update()
     assert capsys.readouterr().out == "  step 1 of 8, EM 0.25, 41 s\n"
     assert not lines.update()
+
+
+def test_an_alarm_stands_below_the_step_that_gave_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = '{"step": %d, "timing_s/step": 1.0, "search/no_search_rate": 1.0}\n'
+    lines = StepLines(tmp_path, 8)
+    (tmp_path / "metrics.jsonl").write_text("".join(line % step for step in range(1, 6)))
+    assert lines.update()
+    shown = capsys.readouterr().out.splitlines()
+    assert [text.split()[0] for text in shown] == ["step", "step", "step", "step", "alarm:", "step"]
+    assert "100% of the trajectories did not search, over 4 steps" in shown[4]
