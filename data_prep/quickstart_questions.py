@@ -130,17 +130,7 @@ def make_questions(parts: QuestionParts, target: Path, options: QuestionOptions)
     """
     if not parts.samples_file.is_file():
         raise DataPrepError(f"no samples of the policy at {parts.samples_file}; {AGAIN}.")
-    inputs = {
-        "wheel_sha256": parts.asset.sha256,
-        "index_sha256": sha256_of(parts.index / RECEIPT_NAME),
-        "samples_sha256": sha256_of(parts.samples_file),
-        "candidates": dict(parts.candidate_inputs),
-        # Changes whenever the wording of the prompt does.
-        "prompt": build_prompt(options.prompt_name, "QUESTION?"),
-        "options": asdict(options),
-        "labels": RULE,
-        "questions_version": 4,
-    }
+    inputs = _inputs(parts, options)
     if is_current(target, inputs):
         return False
     sampler = random.Random(options.seed)
@@ -171,6 +161,25 @@ def make_questions(parts: QuestionParts, target: Path, options: QuestionOptions)
         _write_files(chosen, folder, options)
         write_receipt(folder, inputs, facts)
     return True
+
+
+def _inputs(parts: QuestionParts, options: QuestionOptions) -> dict[str, Any]:
+    """Gather what decides the files, for their receipt."""
+    return {
+        "wheel_sha256": parts.asset.sha256,
+        "index_sha256": sha256_of(parts.index / RECEIPT_NAME),
+        "samples_sha256": sha256_of(parts.samples_file),
+        "candidates": dict(parts.candidate_inputs),
+        # Changes whenever the wording of the prompt does.
+        "prompt": build_prompt(options.prompt_name, "QUESTION?"),
+        "options": asdict(options),
+        "labels": RULE,
+        "mixes": {
+            name: {split: list(kinds) for split, kinds in cycles.items()}
+            for name, cycles in CYCLES.items()
+        },
+        "questions_version": 4,
+    }
 
 
 def _open(index: Path) -> Retriever:
