@@ -74,7 +74,8 @@ def _draw(axes: Any, steps: Steps, rows: Mapping[str, Any], what: str) -> None:
     axes.set_ylim(-0.04, 1.04)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     if axes.get_legend_handles_labels()[0]:  # steps without labelled questions draw no line
-        axes.legend(loc="center right")
+        # Beside the title, as lines may run anywhere below it.
+        axes.legend(loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=2)
 
 
 def _errors(parts: list[Any], what: str) -> list[list[float]]:
