@@ -9,7 +9,7 @@ SOURCES := search_r1 retriever data_prep eval processor contract benchmarks scri
 PRESENT = $(wildcard $(SOURCES))
 INDEX ?= artifacts/indexes/quickstart
 PORT ?= 8000
-RUN ?= $(lastword $(sort $(wildcard runs/quickstart/*)))
+RUN ?= $(patsubst %/,%,$(dir $(lastword $(sort $(wildcard runs/quickstart/*/summary.json)))))
 
 .PHONY: help setup setup-gpu format lint type test test-fast test-slow docs docs-live bench bench-retriever demo eval-demo retriever serve mutants lock clean
 
@@ -79,7 +79,7 @@ retriever: setup  ## the retrieval server over INDEX (default: the quickstart's)
 	@$(BIN)/python -m retriever.server --index $(INDEX) --host 127.0.0.1 --port $(PORT)
 
 serve: setup  ## the model of RUN (default: the newest quickstart run) over the OpenAI API
-	@test -d "$(RUN)" || { echo "no run in $(or $(RUN),runs/quickstart): run ./train.sh quickstart" \
+	@test -d "$(RUN)" || { echo "no finished run in $(or $(RUN),runs/quickstart): run ./train.sh quickstart" \
 		"first, or give RUN=runs/PRESET/TIMESTAMP" >&2; exit 1; }
 	@$(BIN)/python -m search_r1.serve --model $(RUN)
 

@@ -55,8 +55,8 @@ def newest_run(folder: Path) -> Path:
     Raises:
         DataPrepError: If there is none.
     """
-    for run_dir in sorted(folder.glob("*/"), reverse=True):
-        if (run_dir / layout.SUMMARY).is_file() and (run_dir / "eval" / "plan.json").is_file():
+    for run_dir in layout.finished_runs(folder):
+        if (run_dir / "eval" / "plan.json").is_file():
             return run_dir
     raise DataPrepError(f"{folder} holds no finished run that compared its models; {_FIRST}.")
 

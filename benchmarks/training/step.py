@@ -61,10 +61,10 @@ def main() -> None:
 
 
 def _newest_run() -> Path:
-    runs = sorted((runs_dir() / "quickstart").glob("*/" + layout.SUMMARY))
+    runs = layout.finished_runs(runs_dir() / "quickstart")
     if not runs:
         sys.exit("error: no quickstart run has finished here; run ./train.sh quickstart first.")
-    return runs[-1].parent
+    return runs[0]
 
 
 def _read_steps(run: Path) -> list[Step]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,11 @@ def last_model(run_dir: Path) -> tuple[Path, bool]:
     return folder, any(folder.glob("*.safetensors"))
 
 
+def finished_runs(folder: Path) -> list[Path]:
+    """Give the summed-up runs in a preset's folder, the newest first."""
+    return sorted((path.parent for path in folder.glob(f"*/{SUMMARY}")), reverse=True)
+
+
 def find_unfinished(runs: Path, preset: str) -> Path | None:
     """Give the newest run of a preset with a checkpoint, not over, and nobody working on it."""
     for folder in sorted((runs / preset).glob("*/"), reverse=True):
@@ -91,6 +97,15 @@ def occupy(run_dir: Path) -> Iterator[None]:
                 f"another launcher is working in {run_dir}; wait for it or stop it first."
             ) from error
         yield
+
+
+def parse_metrics(line: bytes | str) -> dict[str, Any]:
+    """Read a line of a run's metrics; what verl's logger had no number for, null there, is NaN.
+
+    Raises:
+        ValueError: If the line is torn.
+    """
+    return {name: math.nan if value is None else value for name, value in json.loads(line).items()}
 
 
 def read_notes(run_dir: Path) -> dict[str, Any]:

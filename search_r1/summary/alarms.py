@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -22,10 +21,6 @@ class Alarm:
     name: str
     text: str
     """What was seen, and what to do about it."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Give it as plain containers."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +103,11 @@ class Alarms:
             values = [step[rule.key] for step in self._recent if rule.key in step]
             if values and rule.is_bad(mean := fmean(values)):
                 yield rule.name, rule.text.format(mean=mean, steps=len(values))
-        bad = sum(_is_without_signal(step) for step in self._recent)
+        ends = [
+            [step.get(f"critic/advantages/{end}") for end in ("min", "max")]
+            for step in self._recent
+        ]
+        bad = ends.count([0.0, 0.0])
         if bad >= WINDOW // 2:
             yield "no_signal", _NO_SIGNAL.format(bad=bad, steps=WINDOW)
 
@@ -119,15 +118,9 @@ def alarms_of(steps: Iterable[Metrics]) -> list[Alarm]:
     return [alarm for metrics in steps for alarm in alarms.update(metrics)]
 
 
-def _is_without_signal(metrics: Metrics) -> bool:
-    ends = (metrics.get(f"critic/advantages/{end}") for end in ("min", "max"))
-    return all(value == 0.0 for value in ends)
-
-
-def alarm_lines(alarms: Iterable[Mapping[str, Any]], most: int = 5) -> list[str]:
-    """Write alarms as lines of a table, the first ``most`` of them."""
-    alarms = list(alarms)
-    lines = [f"alarm       step {one['step']}: {one['text']}" for one in islice(alarms, most)]
+def alarm_lines(alarms: Sequence[Mapping[str, Any]], most: int = 5) -> list[str]:
+    """Write alarms of a summary as lines of a table, the first ``most`` of them."""
+    lines = [f"alarm       step {one['step']}: {one['text']}" for one in alarms[:most]]
     if len(alarms) > most:
         lines.append(f"            and {len(alarms) - most} more in summary.json")
     return lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ def read_metrics(run_dir: Path) -> dict[int, Metrics]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             try:
-                metrics = json.loads(line)
+                metrics = layout.parse_metrics(line)
             except ValueError:
                 continue  # the last line of a run that was killed while writing it
             steps.setdefault(int(metrics["step"]), {}).update(metrics)

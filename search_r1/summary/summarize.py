@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -100,7 +101,7 @@ def summarize(run_dir: Path) -> dict[str, Any]:
         "searches_per_trajectory": _mean(steps, "search/searches_per_trajectory"),
         "searching_rate": _searching_rate(steps),
         "trends": _trends(steps),
-        "alarms": [alarm.to_json() for alarm in alarms_of(steps.values())],
+        "alarms": [asdict(alarm) for alarm in alarms_of(steps.values())],
         "wall_s": round(sum(part["stages_s"].get("total", 0.0) for part in parts), 1),
         "stages_s": _stages(steps, parts),
         "peak_rss_gb": max((part["memory"]["peak_gb"] for part in parts), default=None),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Hashable
 from pathlib import Path
@@ -152,7 +151,7 @@ class StepLines:
         self._offset += len(whole)
         for line in whole.splitlines():
             self.first_line_at = self.first_line_at or time.monotonic()
-            metrics = json.loads(line)
+            metrics = layout.parse_metrics(line)
             self._on_metrics(metrics)
             say(self.describe(metrics))
             for alarm in self._alarms.update(metrics):

@@ -28,6 +28,8 @@ def step(number: int, **metrics: float) -> dict[str, float]:
         ("runs/2026-11-30-quickstart-bf16", []),
         ("runs/2026-11-30-quickstart-hermes", [(7, "low_entropy"), (11, "searches_all")]),
         ("runs/2026-11-22-quickstart-hermes", [(4, "form")]),
+        ("runs/2026-12-01-quickstart", []),
+        ("runs/2026-12-01-quickstart-hermes", [(12, "searches_nothing")]),
     ],
 )
 def test_recorded_runs_that_learned_are_quiet_and_those_that_did_not_give_alarm(run, told):
@@ -66,6 +68,16 @@ def test_a_gradient_that_is_no_number_is_told_at_once(value):
     (alarm,) = Alarms().update(step(1, actor__grad_norm=value))
     assert alarm.name == "not_finite"
     assert f"actor/grad_norm is {value}" in alarm.text
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_gradient_that_is_no_number_is_told_from_what_verls_logger_writes(tmp_path, value):
+    orjson = pytest.importorskip("orjson")
+    written = [orjson.dumps(step(number, actor__grad_norm=value)) for number in range(1, 6)]
+    (tmp_path / "metrics.jsonl").write_bytes(b"\n".join(written))
+    (alarm,) = alarms_of(read_metrics(tmp_path).values())
+    assert (alarm.step, alarm.name) == (1, "not_finite")
+    assert "actor/grad_norm is nan" in alarm.text
 
 
 def test_a_line_that_only_holds_a_validation_is_no_step():

@@ -268,3 +268,15 @@ def test_an_alarm_stands_below_the_step_that_gave_it(
     shown = capsys.readouterr().out.splitlines()
     assert [text.split()[0] for text in shown] == ["step", "step", "step", "step", "alarm:", "step"]
     assert "100% of the trajectories did not search, over 4 steps" in shown[4]
+
+
+def test_a_step_that_has_no_number_for_something_is_shown_with_an_alarm(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = StepLines(tmp_path, None)
+    line = '{"step": 1, "timing_s/step": 1.0, "reward/em": null, "actor/grad_norm": null}\n'
+    (tmp_path / "metrics.jsonl").write_text(line)
+    assert lines.update()
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "  step 1, EM nan, 1 s"
+    assert shown[1].startswith("  alarm: actor/grad_norm is nan")
